@@ -1,0 +1,127 @@
+"""Options from YAML files and ``KEY VALUE`` overrides: typed, unknown keys refused, written beside the result."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from .errors import SegGenError, nearest
+from .files import read_bytes, write_json
+
+T = TypeVar("T")
+
+
+def load_yaml(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a YAML mapping with ``yaml.safe_load``; a ``_BASE_`` key names a file, relative to this one, to start from.
+
+    Raises:
+        SegGenError: the file is missing, empty, not YAML, not a mapping, or its ``_BASE_`` chain is a ring.
+    """
+    return _load_yaml(Path(path), ())
+
+
+def _load_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    resolved = path.resolve()
+    if resolved in seen:
+        raise SegGenError(f"config {path} is its own _BASE_", found=" -> ".join(p.name for p in (*seen, resolved)))
+    try:
+        values = yaml.safe_load(read_bytes(path, "config"))
+    except yaml.YAMLError as error:
+        raise SegGenError(f"config {path} is not YAML", found=str(error), remedy="mend the line named") from error
+    if not isinstance(values, dict):
+        raise SegGenError(f"config {path} holds no keys", expected="a mapping KEY: VALUE", found=type(values).__name__)
+    base = values.pop("_BASE_", None)
+    return merge(_load_yaml(path.parent / base, (*seen, resolved)), values) if base else values
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``; mappings are merged key by key, all else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def parse_overrides(words: list[str]) -> dict[str, Any]:
+    """``["a.b", "3", "c", "x"]`` to ``{"a": {"b": 3}, "c": "x"}``; values are Python literals, else strings.
+
+    Raises:
+        SegGenError: a key has no value.
+    """
+    if len(words) % 2:
+        raise SegGenError(f"override {words[-1]!r} has no value", expected="pairs: KEY VALUE KEY VALUE ...", found=" ".join(words))
+    values: dict[str, Any] = {}
+    for key, text in zip(words[::2], words[1::2], strict=True):
+        nested: Any = _literal(text)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        values = merge(values, nested)
+    return values
+
+
+def _literal(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def build(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """Make the dataclass ``cls`` from ``values``; nested dataclasses are made from nested mappings.
+
+    Raises:
+        SegGenError: a key is unknown (the nearest is named), missing, or of the wrong type.
+    """
+    hints = get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise SegGenError(f"unknown key {key!r} in {where}", remedy=nearest(str(key), fields))
+    missing = [n for n, f in fields.items() if n not in values
+               and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    if missing:
+        raise SegGenError(f"{where} lacks {', '.join(missing)}", expected=", ".join(fields), found=", ".join(values) or "no keys")
+    return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return build(hint, value, where)
+    if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
+        inner = get_args(hint)[0]
+        return tuple(_convert(inner, item, where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if not _is_of(hint, value):
+        raise SegGenError(f"{where} has the wrong type", expected=str(getattr(hint, "__name__", hint)), found=f"{value!r} ({type(value).__name__})")
+    return value
+
+
+def _is_of(hint: Any, value: Any) -> bool:
+    if hint is Any:
+        return True
+    kinds = get_args(hint) if get_origin(hint) not in (None, tuple, list, dict) else ()
+    if kinds:
+        return any(_is_of(kind, value) for kind in kinds)
+    base = get_origin(hint) or hint
+    if isinstance(value, bool):
+        return base is bool
+    return value is None if base is type(None) else isinstance(value, base)
+
+
+def save_options(folder: str | os.PathLike, options: Any, name: str = "options.json") -> None:
+    """Write the resolved options (a dataclass or mapping) into ``folder``."""
+    write_json(Path(folder) / name, dataclasses.asdict(options) if dataclasses.is_dataclass(options) else options)

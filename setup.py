@@ -1,0 +1,39 @@
+"""Packaging; pyproject.toml holds the tools' settings."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "seggen_d2" / "__init__.py").read_text()).group(1)
+
+# The bare package goes beside somebody's Detectron2: no floor under numpy, no torch, no opencv (theirs is used).
+BARE = ["numpy", "pyarrow", "iopath", "fvcore", "pillow", "pyyaml", "tqdm"]
+# opencv-python-headless is opencv-python without the display libraries, so it imports on a server.
+IMAGES = ["opencv-python-headless", "psutil"]
+GENERATE = [*IMAGES, "torch>=2.4", "diffusers>=0.36", "transformers>=5.0", "accelerate>=1.0", "safetensors", "tokenizers"]
+TRAIN = [*IMAGES, "torch>=2.4", "transformers>=5.0", "accelerate>=1.0", "safetensors", "pycocotools", "scipy"]
+RAY = ["ray[data]>=2.30"]
+DEV = ["pytest", "ruff", "build"]
+
+setup(
+    name="seggen_d2",
+    version=VERSION,
+    description="SegGen (ECCV 2024): synthetic masks and images for training segmentation models",
+    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["seggen_d2", "seggen_d2.*"]),
+    include_package_data=True,
+    package_data={"seggen_d2": ["**/*.json", "**/*.safetensors", "**/*.html", "**/*.css", "**/*.js", "**/*.yaml", "**/*.md", "**/*.txt"]},
+    install_requires=BARE,
+    extras_require={
+        "generate": GENERATE,
+        "train": TRAIN,
+        "ray": RAY,
+        "dev": [*GENERATE, *TRAIN, *DEV],
+        "all": sorted({*GENERATE, *TRAIN, *RAY}),
+    },
+)
