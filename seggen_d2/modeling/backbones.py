@@ -1,0 +1,52 @@
+"""Backbones by name, as transformers configs built here: nothing is downloaded, weights are another matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PretrainedConfig, ResNetConfig, SwinConfig
+
+from seggen_d2.foundation.errors import SegGenError, check_choice, nearest
+
+_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+
+def _resnet(**widths: Any) -> dict[str, Any]:
+    return {"class": ResNetConfig, "options": {"out_features": _STAGES, **widths}}
+
+
+def _swin(dim: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int) -> dict[str, Any]:
+    return {"class": SwinConfig, "options": {"embed_dim": dim, "depths": list(depths), "num_heads": list(heads),
+                                             "window_size": window, "drop_path_rate": 0.3, "out_features": _STAGES}}
+
+
+# Depths, widths and windows: He et al., arXiv 1512.03385, table 1; Liu et al., arXiv 2103.14030, section 3.3.
+BACKBONES: dict[str, dict[str, Any]] = {
+    "tiny-resnet": _resnet(embedding_size=32, hidden_sizes=[32, 64, 128, 160], depths=[1, 1, 1, 1], layer_type="basic"),
+    "resnet18": _resnet(hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic"),
+    "resnet50": _resnet(hidden_sizes=[256, 512, 1024, 2048], depths=[3, 4, 6, 3]),
+    "resnet101": _resnet(hidden_sizes=[256, 512, 1024, 2048], depths=[3, 4, 23, 3]),
+    "swin-tiny": _swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
+    "swin-small": _swin(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
+    "swin-base": _swin(128, (2, 2, 18, 2), (4, 8, 16, 32), 12),
+    "swin-large": _swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12),
+}
+
+
+def backbone_config(name: str, **overrides: Any) -> PretrainedConfig:
+    """The transformers config of a backbone with four feature maps, at strides 4, 8, 16 and 32.
+
+    Args:
+        name: a key of ``BACKBONES``.
+        overrides: fields of ``ResNetConfig`` or ``SwinConfig`` that differ (``embedding_size=16``).
+
+    Raises:
+        SegGenError: the name or a field is unknown; the nearest one is suggested.
+    """
+    check_choice("MODEL.BACKBONE.NAME", name, BACKBONES)
+    kind, options = BACKBONES[name]["class"], BACKBONES[name]["options"]
+    known = kind().to_dict()
+    for field in overrides:
+        if field not in known:
+            raise SegGenError(f"backbone {name} has no option {field!r}", remedy=nearest(field, known))
+    return kind(**{**options, **overrides})
