@@ -1,0 +1,123 @@
+"""Checkpoints: plain transformers folders (``config.json``, ``model.safetensors``) that open without this package."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoBackbone, Mask2FormerForUniversalSegmentation
+from transformers.utils import logging as transformers_logging
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import read_json
+from seggen_d2.modeling import Mask2Former
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def save_network(model: Mask2Former, folder: str | os.PathLike) -> None:
+    """Write the network; ``Mask2FormerForUniversalSegmentation.from_pretrained(folder)`` reads it."""
+    with _no_progress_bar():
+        model.network.save_pretrained(folder)
+
+
+def load_network(model: Mask2Former, weights: str | os.PathLike) -> None:
+    """Load a checkpoint folder (or a hub id, where there is no such folder) into ``model``.
+
+    Raises:
+        SegGenError: there is none, or it is of another model: keys missing, unexpected, or of another shape.
+    """
+    model.network.load_state_dict(_same_keys(model.network, _read_weights(weights), str(weights)))
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """transformers draws a bar a file over ours."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def load_backbone(model: Mask2Former, weights: str) -> None:
+    """Load a transformers backbone (folder or hub id, such as ``microsoft/resnet-50``) into the model's.
+
+    Raises:
+        SegGenError: as ``load_network``.
+    """
+    try:
+        loaded = AutoBackbone.from_pretrained(weights, out_features=model.backbone.config.out_features)
+    except OSError as error:
+        raise SegGenError(f"MODEL.BACKBONE.WEIGHTS: {weights} cannot be opened", expected="a transformers folder or a hub id", found=str(error)) from error
+    model.backbone.load_state_dict(_same_keys(model.backbone, loaded.state_dict(), weights))
+
+
+def last_checkpoint(folder: str | os.PathLike) -> Path | None:
+    """The ``checkpoint-N`` of the highest N that was written to its end, or None."""
+    found = sorted(Path(folder).glob("checkpoint-*"), key=iteration_of, reverse=True)
+    return next((path for path in found if _is_whole(path)), None)
+
+
+def iteration_of(checkpoint: Path) -> int:
+    """N of ``checkpoint-N``; -1 for another name."""
+    number = checkpoint.name.rpartition("-")[2]
+    return int(number) if number.isdigit() else -1
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """The trainer's state is written last; cut short it is no JSON."""
+    try:
+        return bool(read_json(checkpoint / "trainer_state.json"))
+    except SegGenError:
+        return False
+
+
+def _read_weights(weights: str | os.PathLike) -> Mapping[str, Tensor]:
+    path = Path(weights)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.suffix == ".safetensors" and path.is_file() else []
+    if files:
+        return {key: value for file in files for key, value in _load_file(file).items()}
+    if path.exists() or not _HUB_ID.fullmatch(str(weights)):
+        raise SegGenError(f"there is no checkpoint at {weights}", expected="a folder with model.safetensors", found="a folder without one" if path.is_dir() else "nothing" if not path.exists() else "a file of another kind",
+                          remedy="check MODEL.WEIGHTS or START_WEIGHTS")
+    try:
+        return Mask2FormerForUniversalSegmentation.from_pretrained(str(weights)).state_dict()
+    except OSError as error:
+        raise SegGenError(f"{weights} is no folder here and cannot be had from the hub", expected="a checkpoint folder, or a hub id",
+                          found=str(error).splitlines()[0]) from error
+
+
+def _load_file(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except Exception as error:  # safetensors raises its own error type
+        raise SegGenError(f"checkpoint {file} cannot be read", expected="a safetensors file", found=str(error),
+                          remedy="it may be truncated: copy it again, or take the checkpoint before it") from error
+
+
+def _same_keys(module: nn.Module, loaded: Mapping[str, Tensor], where: str) -> Mapping[str, Tensor]:
+    own = module.state_dict()
+    missing, unexpected = sorted(own.keys() - loaded.keys()), sorted(loaded.keys() - own.keys())
+    shapes = [f"{key} {_shape(loaded[key])} for {_shape(own[key])}" for key in own.keys() & loaded.keys() if own[key].shape != loaded[key].shape]
+    parts = [_brief(name, rows) for name, rows in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(shapes))) if rows]
+    if parts:
+        raise SegGenError(f"{where} is a checkpoint of another model", expected=f"the {len(own)} keys of the configured model", found="; ".join(parts),
+                          remedy="use the config it was trained with, or start from other weights")
+    return loaded
+
+
+def _brief(name: str, rows: list[str]) -> str:
+    return f"{len(rows)} {name} ({', '.join(rows[:3])}{', ...' if len(rows) > 3 else ''})"
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"

@@ -1,0 +1,92 @@
+"""Datasets by name, banks by folder, and the checks that keep them to one label space and apart from the test set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from seggen_d2.bank import Bank, read_info
+from seggen_d2.foundation.errors import SegGenError, nearest
+from seggen_d2.segmentation import check_same_categories
+from seggen_d2.sources import FolderSource, load_dataset
+
+logger = logging.getLogger(__name__)
+
+
+class DatasetRegistry:
+    """The datasets that a config knows.
+
+    Args:
+        files: dataset YAML files; each registers the ``name`` it holds.
+
+    Raises:
+        SegGenError: two files hold one name, or a file cannot be read.
+    """
+
+    def __init__(self, files: Sequence[str]):
+        self.sources: dict[str, FolderSource] = {}
+        for file in files:
+            source = load_dataset(file)
+            if source.name in self.sources:
+                raise SegGenError(f"two files of SEGGEN.DATASETS hold a dataset named {source.name!r}", found=", ".join(files),
+                                  remedy="give one of them another name")
+            self.sources[source.name] = source
+
+    def get(self, names: Sequence[str], key: str) -> list[FolderSource]:
+        """The datasets ``names``; ``key`` is where they were asked for.
+
+        Raises:
+            SegGenError: no name, an unknown one (the nearest is suggested), or label spaces that differ.
+        """
+        if not names:
+            raise SegGenError(f"{key} names no dataset", remedy=nearest("", self.sources))
+        for name in names:
+            if name not in self.sources:
+                raise SegGenError(f"{key}: no dataset is named {name!r}", expected="a name that a file of SEGGEN.DATASETS holds",
+                                  remedy=nearest(name, self.sources))
+        found = [self.sources[name] for name in names]
+        for other in found[1:]:
+            check_same_categories(found[0].categories, other.categories, a_is=found[0].name, b_is=other.name)
+        return found
+
+
+def open_banks(folders: Sequence[str], train: FolderSource) -> list[Bank]:
+    """Open the banks to swap from.
+
+    Raises:
+        SegGenError: a folder holds no bank or an empty one, or it was made for another task or label space.
+    """
+    banks = []
+    for folder in folders:
+        info = read_info(folder)
+        if info.task != train.task:
+            raise SegGenError(f"bank {folder} was made for another task", expected=f"{train.task} (dataset {train.name})", found=info.task,
+                              remedy="use a bank of that task, or make one")
+        check_same_categories(train.categories, info.categories, a_is=f"dataset {train.name}", b_is=f"bank {folder}")
+        banks.append(Bank(folder))
+        if not len(banks[-1]):
+            raise SegGenError(f"bank {folder} holds no sample", remedy="synthesize into it first, or leave it out of SEGGEN.BANKS")
+    return banks
+
+
+def check_no_leak(banks: Sequence[Bank], train: Sequence[FolderSource], tests: Sequence[FolderSource]) -> None:
+    """No bank may be made from a test image.
+
+    Image ids that occur in both the training and the test set (both count from 1, say) cannot tell; they are warned of.
+
+    Raises:
+        SegGenError: a bank's source ids meet a test set's image ids.
+    """
+    training_ids = {str(record["image_id"]) for source in train for record in source.records()}
+    for test in tests:
+        test_ids = {str(record["image_id"]) for record in test.records()}
+        for bank in banks:
+            shared = test_ids.intersection(map(str, bank.column("source_id")))
+            leaked = sorted(shared - training_ids)
+            if leaked:
+                raise SegGenError(f"bank {bank.root} was made from {len(leaked)} images of the test set {test.name}", expected="no image of a test set",
+                                  found=", ".join(leaked[:5]) + (", ..." if len(leaked) > 5 else ""),
+                                  remedy="make the bank from the training set alone")
+            if shared:
+                logger.warning("%d image ids of the test set %s are also ids of the training set: whether bank %s was made from test images "
+                               "cannot be checked", len(shared), test.name, bank.root)

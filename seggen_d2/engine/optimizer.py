@@ -1,0 +1,65 @@
+"""AdamW with Mask2Former's parameter groups, and its learning rate schedules.
+
+Source: Mask2Former's train_net.py and Detectron2's lr_scheduler; arXiv 2112.01527, section 4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+_EMBEDDINGS = ("relative_position_bias_table", "position_embeddings", "level_embed")  # parameters that are embeddings in all but type
+
+
+def parameter_groups(model: nn.Module, *, base_lr: float, backbone_multiplier: float, weight_decay: float, weight_decay_norm: float,
+                     weight_decay_embed: float) -> list[dict[str, Any]]:
+    """Trainable parameters grouped by learning rate and weight decay.
+
+    Args:
+        model: its attribute ``backbone`` gets ``base_lr * backbone_multiplier``.
+        weight_decay_norm, weight_decay_embed: of normalisation layers, and of embeddings.
+    """
+    backbone = {id(parameter) for parameter in model.backbone.parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
+            lr = base_lr * (backbone_multiplier if id(parameter) in backbone else 1.0)
+            embedding = isinstance(module, nn.Embedding) or name in _EMBEDDINGS
+            decay = weight_decay_norm if isinstance(module, _NORMS) else weight_decay_embed if embedding else weight_decay
+            groups.setdefault((lr, decay), []).append(parameter)
+    return [{"params": parameters, "lr": lr, "weight_decay": decay} for (lr, decay), parameters in groups.items()]
+
+
+def build_adamw(groups: list[dict[str, Any]]) -> torch.optim.AdamW:
+    """AdamW, in one kernel where this torch has it for the device (on a CPU five times faster for small models)."""
+    try:
+        return torch.optim.AdamW(groups, fused=True)
+    except RuntimeError:
+        return torch.optim.AdamW(groups)
+
+
+def learning_rate_factor(iterations: int, *, schedule: str = "WarmupPolyLR", power: float = 0.9, steps: Sequence[float] = (),
+                         gamma: float = 0.1, warmup_iterations: int = 0, warmup_factor: float = 1.0) -> Callable[[int], float]:
+    """The share of the base learning rate at each iteration, 0 to ``iterations``.
+
+    Args:
+        schedule: ``WarmupPolyLR``, (1 - t / T) ** power, or ``WarmupMultiStepLR``, gamma ** (steps passed).
+        steps: iterations, or shares of ``iterations`` where they lie in (0, 1).
+        warmup_iterations: over these a factor grows linearly from ``warmup_factor`` to 1.
+    """
+    drops = [step * iterations if 0 < step < 1 else step for step in steps]
+
+    def factor(iteration: int) -> float:
+        ramp = min(1.0, warmup_factor + (1 - warmup_factor) * iteration / max(1, warmup_iterations))
+        if schedule == "WarmupMultiStepLR":
+            return ramp * gamma ** sum(iteration >= drop for drop in drops)
+        return ramp * max(0.0, 1 - iteration / iterations) ** power
+
+    return factor

@@ -1,0 +1,143 @@
+"""A run from first to last: stages, checkpoints, stops, the final evaluation."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from seggen_d2.foundation.files import write_json
+from seggen_d2.mixing import NumberedSampler, Stage
+from seggen_d2.modeling import Mask2Former
+from seggen_d2.sources import FolderSource
+
+from .callbacks import EvaluateEvery, ProgressBar, StopOnSignal
+from .checkpoint import iteration_of, last_checkpoint, load_network, save_network
+from .inference import evaluate
+from .loader import train_loader
+from .trainer import JsonLines, SegmentationTrainer, SolverOptions
+
+FINAL = "model_final"
+
+
+class Stopped(Exception):
+    """A signal ended the training; a checkpoint was written."""
+
+
+@dataclass
+class Experiment:
+    """What a run needs, as plain objects.
+
+    Attributes:
+        model: with the weights that stage 0 starts from, unless ``weights`` names others.
+        records: real training records. mapper_at: from p_aug to the mapper of a stage.
+        stages: in order. options: of every stage's optimisation.
+        tests: datasets to evaluate; the first one's mIoU is the run's. test_mapper: for their images; test_batch: images at once.
+        folder: everything written goes here. weights: a checkpoint folder, or "".
+    """
+
+    model: Mask2Former
+    records: list[dict[str, Any]]
+    mapper_at: Callable[[float], Callable[..., dict[str, Any]]]
+    stages: Sequence[Stage]
+    options: SolverOptions
+    tests: list[FolderSource]
+    test_mapper: Callable[..., dict[str, Any]]
+    test_batch: int
+    folder: Path
+    weights: str = ""
+
+
+def position(folder: Path, stages: Sequence[Stage]) -> tuple[int, Path | None]:
+    """The stage to go on with, and the checkpoint to go on from (None: that stage's beginning)."""
+    for number in range(len(stages) - 1, -1, -1):
+        checkpoint = last_checkpoint(folder / f"stage-{number}")
+        if checkpoint is not None:
+            return number, checkpoint
+    return 0, None
+
+
+def train(run: Experiment) -> float:
+    """Train all stages from where the folder's checkpoints end, and write ``model_final``.
+
+    Returns:
+        Seconds of training in this process.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM; the same command goes on.
+    """
+    began = time.perf_counter()
+    first, checkpoint = position(run.folder, run.stages)
+    if checkpoint is None and run.weights:
+        load_network(run.model, run.weights)
+    for number in range(first, len(run.stages)):
+        checkpoint = checkpoint if number == first else None
+        if checkpoint is not None and iteration_of(checkpoint) >= run.stages[number].iterations:
+            load_network(run.model, checkpoint)
+            continue
+        if checkpoint is None and run.stages[number].start_weights:
+            load_network(run.model, run.stages[number].start_weights)
+        train_stage(run, number, checkpoint)
+    save_network(run.model, run.folder / FINAL)
+    return time.perf_counter() - began
+
+
+def train_stage(run: Experiment, number: int, checkpoint: Path | None) -> None:
+    """Train one stage; samples are numbered on from those of the stages before."""
+    stage, options = run.stages[number], run.options
+    done = sum(earlier.iterations for earlier in run.stages[:number])
+    past = iteration_of(checkpoint) if checkpoint else 0
+    set_seed(options.seed + number)
+    rank, ranks = _rank()
+    sampler = NumberedSampler(len(run.records), seed=options.seed, start_number=(done + past) * options.batch_size, rank=rank, world_size=ranks)
+    loader = train_loader(run.records, run.mapper_at(stage.p_aug), sampler, workers=options.workers,
+                          batch_size=options.batch_size // (options.accumulate * ranks))
+    lines = JsonLines(run.folder / "metrics.json", keep_before=done + past)
+    bar = ProgressBar(f"stage {number + 1}/{len(run.stages)}, p_aug {stage.p_aug:g}")
+
+    def on_log(entry: dict[str, Any]) -> None:
+        bar.show({short: entry[name] for short, name in (("real", "loss_real"), ("synthetic", "loss_synthetic")) if name in entry})
+        lines({"stage": number, **entry, "iteration": done + entry["iteration"]})
+
+    def on_evaluation(iteration: int) -> None:
+        lines({"stage": number, "iteration": done + iteration, "miou": evaluate_run(run)[0]["miou"]})
+
+    with StopOnSignal() as stop:
+        trainer = SegmentationTrainer(run.model, loader, folder=run.folder / f"stage-{number}", base_lr=stage.base_lr, iterations=stage.iterations,
+                                      options=options, on_log=on_log, callbacks=[bar, stop, EvaluateEvery(options.eval_period, on_evaluation)])
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.stopped and trainer.state.global_step < stage.iterations:
+        raise Stopped(f"stopped at iteration {done + trainer.state.global_step}; the same command goes on from there "
+                      f"(checkpoint {run.folder / f'stage-{number}' / f'checkpoint-{trainer.state.global_step}'})")
+
+
+def evaluate_run(run: Experiment) -> list[dict[str, Any]]:
+    """The metrics of every test set, the first first."""
+    return [{"dataset": test.name, **evaluate(run.model, test, run.test_mapper, batch_size=run.test_batch)} for test in run.tests]
+
+
+def finish(run: Experiment, seconds: float) -> dict[str, Any]:
+    """Evaluate and write ``metrics_final.json``: mIoU and IoUs in percent, iterations, seconds, peak memory in MB."""
+    first, *others = evaluate_run(run)
+    iterations = sum(stage.iterations for stage in run.stages)
+    metrics = {**first, "iterations": iterations, "seconds": round(seconds, 1), "peak_rss_mb": peak_rss_mb(), "others": others}
+    write_json(run.folder / "metrics_final.json", metrics)
+    return metrics
+
+
+def peak_rss_mb() -> float:
+    """The largest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _rank() -> tuple[int, int]:
+    """This process's number and how many there are (torchrun's variables)."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

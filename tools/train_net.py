@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Train and evaluate a segmenter as one config file says: real data, synthetic banks, or both, in one stage or several."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from seggen_d2.foundation.errors import SegGenError
+
+EXAMPLES = """\
+examples:
+  train_net.py --config-file configs/toy/real.yaml                     the baseline: real data alone
+  train_net.py --config-file configs/toy/real+seggen.yaml SEED 1       60% of the samples swapped, another seed
+  train_net.py --config-file configs/toy/real.yaml --eval-only MODEL.WEIGHTS output/train/model_final
+  train_net.py --config-file FILE DATASETS.TRAIN my_train SEGGEN.BANKS "['banks/a', 'banks/b']"
+
+OUTPUT_DIR gets config.yaml (resolved), metrics.json (a line every LOG_PERIOD iterations), stage-N/checkpoint-N,
+model_final (opens with transformers) and metrics_final.json. The same command again goes on after a stop.
+Every key, with its meaning: seggen_d2/engine/defaults.py
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    words = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--config-file", required=True, metavar="FILE", help="YAML config; _BASE_ in it names one to start from")
+    words.add_argument("--resume", action="store_true", help="go on from OUTPUT_DIR's last checkpoint although keys of the config changed")
+    words.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or OUTPUT_DIR/model_final, on DATASETS.TEST")
+    words.add_argument("--dry-run", action="store_true", help="check config, data and banks, print the plan, train nothing")
+    words.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys on top of the file")
+    return words
+
+
+def main() -> int:
+    arguments = parser().parse_intermixed_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        from seggen_d2.engine.command import train_net
+        from seggen_d2.engine.run import Stopped
+
+        try:
+            train_net(arguments.config_file, arguments.overrides, resume=arguments.resume, eval_only=arguments.eval_only, dry_run=arguments.dry_run)
+        except Stopped as stop:
+            print(stop, file=sys.stderr)
+            return 130
+    except SegGenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
