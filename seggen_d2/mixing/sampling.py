@@ -1,0 +1,120 @@
+"""Which synthetic sample: a picker turns one number in [0, 1) into a row of its bank, or None where no row fits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.segmentation import check_same_categories
+
+if TYPE_CHECKING:
+    from seggen_d2.bank import Bank
+
+
+class Picker(Protocol):
+    """``draw`` is uniform in [0, 1)."""
+
+    def __call__(self, record: Mapping[str, Any], draw: float) -> int | None:
+        """A row of the bank for the real ``record``."""
+
+
+class Uniform:
+    """Any sample, each as likely."""
+
+    def __init__(self, bank: Bank):
+        self.count = len(bank)
+
+    def __call__(self, record: Mapping[str, Any], draw: float) -> int:
+        return int(draw * self.count)
+
+
+class Paired:
+    """A variant of the same real image: its ``image_id``, else the stem of its file name, is the variant's source."""
+
+    def __init__(self, bank: Bank):
+        self.bank = bank
+
+    def __call__(self, record: Mapping[str, Any], draw: float) -> int | None:
+        names = (record.get("image_id"), PurePath(str(record.get("file_name", ""))).stem)
+        for name in names:
+            rows = () if name is None else self.bank.variants(str(name))
+            if len(rows):
+                return int(rows[int(draw * len(rows))])
+        return None
+
+
+class Weighted:
+    """Each sample as likely as its weight, a column of the index or of the scores.
+
+    Raises:
+        SegGenError: see :func:`cumulative`.
+    """
+
+    def __init__(self, bank: Bank, column: str):
+        self.sums = cumulative(bank.column(column), f"column {column!r} of bank {bank.root}", len(bank))
+
+    def __call__(self, record: Mapping[str, Any], draw: float) -> int:
+        return pick(self.sums, draw)
+
+
+SAMPLINGS = {"uniform": Uniform, "paired": Paired, "weighted": Weighted}
+
+
+def cumulative(weights: Sequence[float] | np.ndarray, what: str, count: int) -> np.ndarray:
+    """Running shares: ``(count,)`` float64, non-decreasing, the last one 1.
+
+    Raises:
+        SegGenError: another number of weights, one that is negative or not finite, or none above 0.
+    """
+    try:
+        values = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SegGenError(f"{what} cannot serve as weights", expected="numbers", found=str(error)) from error
+    if values.shape != (count,):
+        raise SegGenError(f"{what} has another length", expected=f"{count} weights", found=f"shape {values.shape}")
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(bad) or not values.any():
+        raise SegGenError(f"{what} cannot serve as weights", expected="finite numbers of 0 or more, one at least above 0",
+                          found=f"{values[bad[0]]} at position {bad[0]} ({len(bad)} such)" if len(bad) else "all 0",
+                          remedy="choose another column, or mend the one that holds them")
+    sums = np.cumsum(values / values.max())
+    return sums / sums[-1]
+
+
+def pick(sums: np.ndarray, draw: float) -> int:
+    """The position whose share holds ``draw`` in [0, 1); one of weight 0 never."""
+    return int(np.searchsorted(sums, draw, side="right"))
+
+
+def shares_of_banks(banks: Sequence[Bank], weights: Sequence[float] | None) -> np.ndarray:
+    """``(banks,)`` weights, by default the banks' sizes.
+
+    Raises:
+        SegGenError: see :func:`cumulative`.
+    """
+    given = list(weights) if weights is not None and len(weights) else [len(bank) for bank in banks]
+    return np.diff(cumulative(given, "the list of bank weights", len(banks)), prepend=0.0)
+
+
+def check_banks(banks: Sequence[Bank]) -> None:
+    """Banks that are drawn from together hold samples, of one task and one label space.
+
+    Raises:
+        SegGenError: naming the bank, or both banks that differ.
+    """
+    for bank in banks:
+        if not len(bank):
+            raise SegGenError(f"bank {bank.root} is empty", expected="1 sample or more", found="0",
+                              remedy="let its synthesis finish, or leave it out")
+    for one, other in itertools.pairwise(banks):
+        sides = f"bank {one.root}", f"bank {other.root}"
+        if one.info.task != other.info.task:
+            raise SegGenError(f"{sides[0]} and {sides[1]} were made for different tasks",
+                              expected=f"{sides[0]}: {one.info.task}", found=f"{sides[1]}: {other.info.task}",
+                              remedy="use banks of one task")
+        check_same_categories(one.info.categories, other.info.categories, a_is=sides[0], b_is=sides[1])
