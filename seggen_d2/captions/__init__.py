@@ -1,0 +1,7 @@
+"""Captions: a batch of images in, strings out."""
+
+from .captioner import Captioner, CaptionRequest
+from .label_list import LabelListCaptioner, list_caption
+from .table import caption_dataset, read_captions
+
+__all__ = ["CaptionRequest", "Captioner", "LabelListCaptioner", "caption_dataset", "list_caption", "read_captions"]

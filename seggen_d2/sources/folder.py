@@ -1,0 +1,116 @@
+"""Any folder of images and masks, described by a small YAML file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import read_json
+from seggen_d2.foundation.options import build, load_yaml
+from seggen_d2.segmentation import Categories
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """The keys of a dataset YAML; paths are relative to the file.
+
+    Attributes:
+        name: the name that configs use.
+        images: folder of images.
+        masks: folder of single-channel PNG masks with the images' stems.
+        categories: names, or ``{name, isthing}``, in the order of their ids.
+        ignore_id: the id of unlabelled pixels.
+        attributes: JSON of what is known beyond labels, ``{image_id: {"scene": words, "categories": {name: words}}}``.
+        limit: use the first so many images by name; 0 for all.
+    """
+
+    name: str
+    images: str
+    masks: str
+    categories: list
+    ignore_id: int = 255
+    attributes: str = ""
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A labelled dataset on disk.
+
+    Args:
+        name: the dataset's name.
+        images: folder of images, read recursively.
+        masks: folder of masks; ``masks/a/b.png`` belongs to ``images/a/b.jpg``.
+        categories: the label space of the masks.
+        attributes: per ``image_id``, words for the captioner.
+    """
+
+    name: str
+    images: Path
+    masks: Path
+    categories: Categories
+    attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    limit: int = 0
+    task: str = "semantic"
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records by name; image headers were read once for their sizes.
+
+        Raises:
+            SegGenError: a folder is missing or empty, an image has no mask, or a header cannot be read.
+        """
+        return [dict(record) for record in self._records]
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        files = self._image_files()
+        missing = [f for f in files if not self._mask_of(f).is_file()]
+        if missing:
+            raise SegGenError(f"dataset {self.name}: {len(missing)} of {len(files)} images have no mask",
+                              expected=str(self._mask_of(missing[0])), found=f"no such file, for {missing[0]}",
+                              remedy="give each image a PNG mask of the same stem, or take the image out")
+        return [self._record(f) for f in files]
+
+    def _image_files(self) -> list[Path]:
+        for folder in (self.images, self.masks):
+            if not folder.is_dir():
+                raise SegGenError(f"dataset {self.name}: folder {folder} does not exist", remedy="check the paths in the dataset's YAML file")
+        files = sorted(p for p in self.images.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
+        if not files:
+            raise SegGenError(f"dataset {self.name}: folder {self.images} holds no images", expected=", ".join(IMAGE_ENDINGS), found="none")
+        return files[: self.limit or None]
+
+    def _mask_of(self, image: Path) -> Path:
+        return (self.masks / image.relative_to(self.images)).with_suffix(".png")
+
+    def _record(self, image: Path) -> dict[str, Any]:
+        image_id = image.relative_to(self.images).with_suffix("").as_posix()
+        try:
+            with Image.open(image) as header:
+                width, height = header.size
+        except OSError as error:
+            raise SegGenError(f"image {image} cannot be read", expected="a JPEG or PNG", found=str(error), remedy="copy it again or take it out") from error
+        record = {"file_name": str(image), "sem_seg_file_name": str(self._mask_of(image)), "height": height, "width": width,
+                  "image_id": image_id, "source_id": image_id}
+        return {**record, "attributes": self.attributes[image_id]} if image_id in self.attributes else record
+
+
+def load_dataset(path: str | os.PathLike) -> FolderSource:
+    """Open the dataset that a YAML file describes (keys: :class:`DatasetFile`).
+
+    Raises:
+        SegGenError: the file is missing, a key is unknown or missing, or the categories are no categories.
+    """
+    path = Path(path)
+    spec = build(DatasetFile, load_yaml(path), f"dataset {path}")
+    categories = Categories.from_json({"items": spec.categories, "ignore_id": spec.ignore_id}, f"{path}: categories")
+    attributes = read_json(path.parent / spec.attributes, "attributes") if spec.attributes else {}
+    return FolderSource(spec.name, path.parent / spec.images, path.parent / spec.masks, categories, attributes, spec.limit)

@@ -1,0 +1,66 @@
+"""Records: Detectron2's dataset dict as the common tongue, read and checked."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import read_bytes
+from seggen_d2.segmentation import Categories, check_labels, read_label_map
+
+NEEDED = ("file_name", "sem_seg_file_name")
+
+
+def check_record(record: dict[str, Any], where: str) -> dict[str, Any]:
+    """A record must at least name its image and its mask.
+
+    Raises:
+        SegGenError: a key is missing.
+    """
+    missing = [key for key in NEEDED if not record.get(key)]
+    if missing:
+        raise SegGenError(f"a record of {where} lacks {', '.join(missing)}", expected=", ".join(NEEDED), found=", ".join(record))
+    return record
+
+
+def stem(record: dict[str, Any]) -> str:
+    """What tells one real image from another: ``image_id``, else the file's stem."""
+    return str(record.get("image_id") or Path(record["file_name"]).stem)
+
+
+def read_image(source: str | os.PathLike | bytes, where: str = "") -> np.ndarray:
+    """Read an image as ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        SegGenError: the file is missing, empty, truncated or no image.
+    """
+    where = where or str(source)
+    data = source if isinstance(source, bytes) else read_bytes(Path(source), "image")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise SegGenError(f"image {where} cannot be read", expected="a JPEG or PNG", found=str(error),
+                          remedy="it may be truncated: make or copy it again") from error
+
+
+def read_sample(record: dict[str, Any], categories: Categories) -> tuple[np.ndarray, np.ndarray]:
+    """Read a record's image ``(H, W, 3)`` uint8 RGB and labels ``(H, W)``.
+
+    Raises:
+        SegGenError: a file cannot be read, their sizes differ, or the mask holds unknown ids.
+    """
+    image = read_image(record["file_name"])
+    labels = read_label_map(record["sem_seg_file_name"])
+    if image.shape[:2] != labels.shape:
+        raise SegGenError(f"image {record['file_name']} and its mask {record['sem_seg_file_name']} differ in size",
+                          expected=f"a mask of {image.shape[0]} x {image.shape[1]} (H x W)", found=f"{labels.shape[0]} x {labels.shape[1]}",
+                          remedy="pair each image with its own mask")
+    check_labels(labels, categories, str(record["sem_seg_file_name"]))
+    return image, labels
