@@ -36,17 +36,25 @@ def main() -> int:
     arguments = parser().parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        from seggen_d2.engine.command import train_net
-        from seggen_d2.engine.run import Stopped
-
-        try:
-            train_net(arguments.config_file, arguments.overrides, resume=arguments.resume, eval_only=arguments.eval_only, dry_run=arguments.dry_run)
-        except Stopped as stop:
-            print(stop, file=sys.stderr)
-            return 130
+        return run(arguments)
     except SegGenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from seggen_d2.engine.config import load_config
+
+    cfg, ignored = load_config(arguments.config_file, arguments.overrides)  # before torch is imported: a wrong key is told at once
+    if ignored:
+        logging.warning("keys that the transformers engine does not honour: %s", ", ".join(ignored))
+    from seggen_d2.engine.command import Stopped, train_net
+
+    try:
+        train_net(cfg, resume=arguments.resume, eval_only=arguments.eval_only, dry_run=arguments.dry_run)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return 130
     return 0
 
 

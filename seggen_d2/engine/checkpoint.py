@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoBackbone, Mask2FormerForUniversalSegmentation
+from transformers import Mask2FormerForUniversalSegmentation
 from transformers.utils import logging as transformers_logging
 
 from seggen_d2.foundation.errors import SegGenError
@@ -49,16 +49,22 @@ def _no_progress_bar() -> Iterator[None]:
 
 
 def load_backbone(model: Mask2Former, weights: str) -> None:
-    """Load a transformers backbone (folder or hub id, such as ``microsoft/resnet-50``) into the model's.
+    """Load a transformers backbone or classifier (folder or hub id, such as ``microsoft/resnet-50``) into the model's.
 
     Raises:
-        SegGenError: as ``load_network``.
+        SegGenError: it cannot be opened, or is of another backbone.
     """
+    own = model.backbone
     try:
-        loaded = AutoBackbone.from_pretrained(weights, out_features=model.backbone.config.out_features)
-    except OSError as error:
-        raise SegGenError(f"MODEL.BACKBONE.WEIGHTS: {weights} cannot be opened", expected="a transformers folder or a hub id", found=str(error)) from error
-    model.backbone.load_state_dict(_same_keys(model.backbone, loaded.state_dict(), weights))
+        loaded, report = type(own).from_pretrained(weights, config=own.config, output_loading_info=True)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: shapes that differ
+        raise SegGenError(f"MODEL.BACKBONE.WEIGHTS: {weights} cannot be loaded", expected=f"a transformers folder or a hub id of a {type(own).__name__}",
+                          found=str(error).splitlines()[0], remedy="name weights of the backbone in MODEL.BACKBONE.NAME") from error
+    missing = [key for key in report["missing_keys"] if "hidden_states_norms" not in key]  # classifiers have no norm per stage
+    if missing:
+        raise SegGenError(f"MODEL.BACKBONE.WEIGHTS: {weights} is of another backbone", found=_brief("missing", sorted(missing)),
+                          remedy="name weights of the backbone in MODEL.BACKBONE.NAME")
+    own.load_state_dict(loaded.state_dict())
 
 
 def last_checkpoint(folder: str | os.PathLike) -> Path | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from pathlib import Path
 
 import yaml
 from fvcore.common.config import CfgNode
@@ -13,15 +11,17 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes, read_json
 
 from .checkpoint import iteration_of, load_network
-from .config import differences, load_config, save_config, to_dict
+from .config import differences, save_config, to_dict
 from .from_config import experiment
-from .run import FINAL, Experiment, evaluate_run, finish, position, train
+from .run import FINAL, Experiment, Stopped, evaluate_run, finish, position, train
+
+__all__ = ["Stopped", "train_net"]
 
 logger = logging.getLogger(__name__)
 SAVED = "config.yaml"
 
 
-def train_net(config_file: str, overrides: Sequence[str] = (), *, resume: bool = False, eval_only: bool = False, dry_run: bool = False) -> None:
+def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dry_run: bool = False) -> None:
     """Train (or go on), evaluate and write the metrics, as one config describes.
 
     A folder with a run of the same config goes on by itself, and a finished one says so. ``resume`` goes on although
@@ -31,9 +31,6 @@ def train_net(config_file: str, overrides: Sequence[str] = (), *, resume: bool =
         SegGenError: anything that the config, its data or the output folder got wrong.
         Stopped: a signal ended the training, with a checkpoint.
     """
-    cfg, ignored = load_config(config_file, overrides)
-    if ignored:
-        logger.warning("keys that the transformers engine does not honour: %s", ", ".join(ignored))
     run = experiment(cfg, training=not eval_only)
     if eval_only:
         load_network(run.model, cfg.MODEL.WEIGHTS or run.folder / FINAL)

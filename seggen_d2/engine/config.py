@@ -54,7 +54,7 @@ def load_config(path: str | os.PathLike | None, overrides: Sequence[str] = ()) -
             ignored.append(key)
             continue
         if key not in known:
-            raise SegGenError(f"unknown config key {key!r} in {path or 'the overrides'}", remedy=nearest(key, known))
+            raise SegGenError(f"unknown config key {key!r}" + (f" (in {path} or the pairs after it)" if path else ""), remedy=nearest(key, known))
         _set(cfg, key, _convert(_get(cfg, key), value, key))
     check_config(cfg)
     cfg.freeze()

@@ -150,6 +150,7 @@ def build_mask2former(num_classes: int, *, backbone: str = "resnet50", backbone_
             mask_feature_size=mask_feature_size, num_attention_heads=heads, dim_feedforward=feedforward_size,
             encoder_feedforward_dim=encoder_feedforward_size, dropout=dropout, train_num_points=points, **losses)
         network = Mask2FormerForUniversalSegmentation(config)
+    network.model.transformer_module.decoder.layerdrop = 0.0  # transformers sets it to ``dropout``, and fails when a layer is dropped
     return Mask2Former(network, SetCriterion(num_classes, num_points=points, **losses), **wrapping)
 
 

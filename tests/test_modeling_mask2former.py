@@ -1,0 +1,103 @@
+"""The model: Detectron2's convention, the backbones' shapes, and learning."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("scipy")
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.modeling import BACKBONES, backbone_config, build_mask2former
+
+SMALL = {"backbone": "tiny-resnet", "backbone_options": {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16]}, "queries": 8, "encoder_layers": 1,
+         "decoder_layers": 1, "feature_size": 32, "mask_feature_size": 32, "heads": 2, "feedforward_size": 32, "encoder_feedforward_size": 32,
+         "points": 64, "size_divisibility": 16}
+
+
+def model(seed=0, **options):
+    torch.manual_seed(seed)
+    return build_mask2former(3, **{**SMALL, **options})
+
+
+def sample(height=32, width=32, seed=0):
+    torch.manual_seed(seed)
+    labels = (torch.arange(width) * 3 // width).expand(height, width)
+    image = (labels * 80).expand(3, -1, -1) + torch.randint(0, 20, (3, height, width))
+    return {"image": image.to(torch.uint8), "mask_labels": labels[None] == torch.arange(3)[:, None, None], "class_labels": torch.arange(3), "sem_seg": labels}
+
+
+def test_training_gives_finite_losses_of_every_layer_and_gradients_everywhere():
+    net = model()
+    losses = net([sample(), sample(24, 30, 1)])
+    assert set(losses) == {f"loss_{kind}{suffix}" for kind in ("ce", "mask", "dice") for suffix in ("", "_0")}
+    assert all(torch.isfinite(value) and value.ndim == 0 for value in losses.values())
+    sum(losses.values()).backward()
+    without = [name for name, parameter in net.named_parameters() if parameter.grad is None]
+    assert not without
+
+
+def test_the_batch_loss_is_the_mean_of_the_samples():
+    batch = [sample(), sample(seed=1)]
+    torch.manual_seed(3)
+    whole = model()(batch)
+    torch.manual_seed(3)
+    parts = model()(batch, per_sample=True)
+    assert all(torch.equal(whole[name], parts[name].mean()) and parts[name].shape == (2,) for name in whole)
+
+
+def test_one_batch_can_be_learned():
+    net, batch = model(), [sample(), sample(seed=1)]
+    optimizer = torch.optim.AdamW(net.parameters(), lr=5e-3)
+    totals = []
+    for _ in range(60):
+        total = sum(net(batch).values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert sum(totals[-5:]) < 0.4 * sum(totals[:5])
+    predicted = net.eval()(batch)[0]["sem_seg"].argmax(0)
+    assert (predicted == batch[0]["sem_seg"]).float().mean() > 0.8
+
+
+def test_scores_have_the_size_that_was_asked_for():
+    net = model().eval()
+    with torch.no_grad():
+        small, large = net([{"image": sample(20, 28)["image"]}, {**sample(32, 16), "height": 64, "width": 40}])
+    assert small["sem_seg"].shape == (3, 20, 28) and large["sem_seg"].shape == (3, 64, 40) and (large["sem_seg"] >= 0).all()
+
+
+def test_images_are_normalised_then_padded_with_zeros():
+    net = model(pixel_mean=(10, 20, 30), pixel_std=(2, 4, 5))
+    image = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1).expand(3, 20, 12)
+    batch = net.batch_images([image, image[:, :4] + 2])
+    assert batch.shape == (2, 3, 32, 16) and (batch[0] == 0).all()
+    assert torch.allclose(batch[1, :, 0, 0], torch.tensor([1.0, 0.5, 0.4])) and (batch[1, :, 4:] == 0).all()
+
+
+def test_frozen_norms_keep_their_statistics():
+    net = model(freeze_norm=True).train()
+    before = {name: value.clone() for name, value in net.backbone.named_buffers()}
+    sum(net([sample(), sample(seed=1)]).values()).backward()
+    assert all(torch.equal(value, before[name]) for name, value in net.backbone.named_buffers())
+    assert model().train().backbone.training
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_backbones_have_four_maps_of_rising_stride(name):
+    config = backbone_config(name)
+    assert list(config.out_features) == ["stage1", "stage2", "stage3", "stage4"]
+
+
+def test_sizes_are_the_papers():
+    with torch.device("meta"):
+        millions = {name: sum(p.numel() for p in build_mask2former(150, backbone=name).parameters()) / 1e6 for name in ("resnet50", "swin-tiny")}
+    assert millions["resnet50"] == pytest.approx(44, abs=1) and millions["swin-tiny"] == pytest.approx(47, abs=1)  # arXiv 2112.01527, table 3
+
+
+def test_unknown_names_and_numbers_are_refused():
+    with pytest.raises(SegGenError, match="swin-tiny"):
+        model(backbone="swin-tini")
+    with pytest.raises(SegGenError, match="embedding_size"):
+        model(backbone_options={"embeding_size": 8})
+    with pytest.raises(SegGenError, match="points"):
+        model(points=0)
