@@ -1,0 +1,115 @@
+"""A shard's index: one parquet row a sample, and in the file's metadata the archive's length and the rejections.
+
+Equal samples give equal bytes under one pyarrow version. Another version may encode the same rows in other bytes;
+nothing compares index files by their bytes, so a bank begun under one can be finished under another.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from seggen_d2.foundation.errors import SegGenError
+
+from .format import KINDS, Rejection, Sample, index_path, member_offsets, tar_path
+
+TEXT_COLUMNS = ("key", "source_id", "strategy", "caption")
+NUMBER_COLUMNS = ("height", "width", "seed", *(f"{kind}_{fact}" for kind in KINDS for fact in ("offset", "length", "crc32")))
+SCHEMA = pa.schema([(name, pa.string()) for name in TEXT_COLUMNS] + [(name, pa.int64()) for name in NUMBER_COLUMNS]
+                   + [("histogram", pa.list_(pa.int64()))])
+_FACTS = b"seggen"
+
+
+def index_rows(samples: Sequence[Sample], members: Sequence[dict[str, bytes]]) -> tuple[pa.Table, int]:
+    """The rows of ``samples``, whose ``members`` are stored in order, and the length of their archive in bytes."""
+    offsets, tar_bytes = member_offsets([len(sample[kind]) for sample in members for kind in KINDS])
+    rows = []
+    for number, (sample, parts) in enumerate(zip(samples, members, strict=True)):
+        row: dict[str, Any] = {name: getattr(sample, name) for name in (*TEXT_COLUMNS, "height", "width", "seed")}
+        row["histogram"] = np.asarray(sample.histogram).tolist()
+        for place, kind in enumerate(KINDS):
+            row[f"{kind}_offset"] = offsets[number * len(KINDS) + place]
+            row[f"{kind}_length"], row[f"{kind}_crc32"] = len(parts[kind]), zlib.crc32(parts[kind])
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=SCHEMA), tar_bytes
+
+
+def index_bytes(rows: pa.Table, tar_bytes: int, rejections: Sequence[Rejection] = ()) -> bytes:
+    """The index file of ``rows``."""
+    facts = {"tar_bytes": tar_bytes, "rejections": [asdict(rejection) for rejection in rejections]}
+    buffer = io.BytesIO()
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+    pq.write_table(rows.replace_schema_metadata({_FACTS: text.encode()}), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read_facts(path: Path) -> tuple[int, list[Rejection]]:
+    """The length that the archive must have, in bytes, and the shard's rejections.
+
+    Raises:
+        SegGenError: the index is missing, truncated, or not one of ours.
+    """
+    try:
+        facts = json.loads(pq.read_schema(path).metadata[_FACTS])
+        return facts["tar_bytes"], [Rejection(**rejection) for rejection in facts["rejections"]]
+    except (pa.ArrowException, OSError, TypeError, KeyError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+    """Columns of an index or a sidecar, all by default.
+
+    Raises:
+        SegGenError: the file can't be read, or has no such column.
+    """
+    try:
+        table = pq.read_table(path, columns=None if names is None else list(names), partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    missing = [name for name in names or () if name not in table.column_names]
+    if missing:
+        raise SegGenError(f"{path} has no column {', '.join(missing)}", found=", ".join(pq.read_schema(path).names),
+                          remedy="use one of its columns")
+    return table
+
+
+def index_numbers_and_texts(path: Path, names: Sequence[str]) -> tuple[np.ndarray, list[bytes]]:
+    """``(S, len(names))`` int64 of the columns ``names`` (zeros where the index has none), and each row's texts.
+
+    The texts are the columns ``TEXT_COLUMNS`` joined by NUL, UTF-8.
+    """
+    rows = read_columns(path, (*TEXT_COLUMNS, *NUMBER_COLUMNS))
+    nothing = np.zeros(len(rows), np.int64)
+    numbers = np.column_stack([rows[name].to_numpy() if name in NUMBER_COLUMNS else nothing for name in names])
+    joined = pc.binary_join_element_wise(*(rows[name].cast(pa.binary()) for name in TEXT_COLUMNS), b"\0")
+    return numbers, joined.to_pylist()
+
+
+def shard_problem(root: Path, shard: str) -> str:
+    """Why a shard is not whole, or ``""`` where it is: its index reads, and its archive has the length that it tells."""
+    index, tar = index_path(root, shard), tar_path(root, shard)
+    if not index.is_file():
+        return f"index {index.name} is missing" if tar.is_file() else "it was never begun"
+    try:
+        wanted, _ = read_facts(index)
+    except SegGenError as error:
+        return error.problem
+    if not tar.is_file():
+        return f"archive {tar.name} is missing"
+    length = tar.stat().st_size
+    return "" if length == wanted else f"archive {tar.name} has {length} bytes where its index says {wanted}"
+
+
+def _unreadable(path: Path, error: Exception) -> SegGenError:
+    return SegGenError(f"index {path.name} cannot be read", expected=f"a parquet file at {path}", found=str(error),
+                       remedy="it may be truncated: give the command that made it again")

@@ -1,0 +1,104 @@
+"""``bank.json``: what a bank is for and what made it. Written once, before any shard; no times, no hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import read_json
+from seggen_d2.segmentation import Categories, Palette, check_same_categories, check_same_palette
+
+from .format import FORMAT_VERSION
+
+INFO_FILE = "bank.json"
+_KEYS = ("task", "categories", "palette", "generators", "job", "format_version")
+_OTHER_FOLDER = "write to another folder, or give the options that the bank was begun with"
+
+
+@dataclass(frozen=True)
+class BankInfo:
+    """A bank's identity.
+
+    Args:
+        task: ``"semantic"``, ``"panoptic"`` or ``"instance"``.
+        categories: the label space of its masks.
+        palette: the colours that its generators read and paint.
+        generators: one mapping a generator: ``kind``, ``fingerprint``, ``licence`` and the like; JSON values.
+        job: the options that decide what the samples are; JSON values.
+        format_version: of the files on disk.
+    """
+
+    task: str
+    categories: Categories
+    palette: Palette
+    generators: tuple[dict[str, Any], ...]
+    job: dict[str, Any]
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format_version": self.format_version, "task": self.task, "categories": self.categories.to_json(),
+                "palette": self.palette.to_json(), "generators": list(self.generators), "job": self.job}
+
+
+def read_info(root: str | os.PathLike) -> BankInfo:
+    """Read ``root/bank.json``.
+
+    Raises:
+        SegGenError: it is missing, truncated, lacks a key, or is of another format version.
+    """
+    path = Path(root) / INFO_FILE
+    value = read_json(path, "bank description")
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version != FORMAT_VERSION:
+        raise SegGenError(f"{path} is of a format that this version cannot read", expected=f"format_version {FORMAT_VERSION}",
+                          found=f"format_version {version!r}", remedy="use a version of seggen_d2 that reads it, or make the bank again")
+    missing = [key for key in _KEYS if key not in value]
+    if missing:
+        raise SegGenError(f"{path} lacks {', '.join(missing)}", expected=", ".join(_KEYS), found=", ".join(value),
+                          remedy="copy it from the bank's origin, or make the bank again")
+    return BankInfo(task=value["task"], categories=Categories.from_json(value["categories"], f"{path}: categories"),
+                    palette=Palette.from_json(value["palette"], f"{path}: palette"),
+                    generators=tuple(value["generators"]), job=value["job"])
+
+
+def check_same_info(wanted: BankInfo, found: BankInfo, root: Path) -> None:
+    """A bank holds the samples of one job.
+
+    Raises:
+        SegGenError: task, categories, palette, generators or job differ; the differences come first, then both sides.
+    """
+    sides = {"a_is": "this command", "b_is": f"the bank {root}"}
+    check_same_categories(wanted.categories, found.categories, **sides)
+    check_same_palette(wanted.palette, found.palette, **sides)
+    for name in ("task", "generators", "job"):
+        ours, theirs = (_plain(getattr(info, name)) for info in (wanted, found))
+        if ours != theirs:
+            shown = "; ".join(_differences(ours, theirs, name))
+            raise SegGenError(f"the bank {root} was made with another {name.removesuffix('s')}: {shown}",
+                              expected=f"this command: {json.dumps(ours, sort_keys=True)}",
+                              found=f"the bank: {json.dumps(theirs, sort_keys=True)}", remedy=_OTHER_FOLDER)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON brings it back: tuples are lists, keys are strings."""
+    return json.loads(json.dumps(value))
+
+
+def _differences(ours: Any, theirs: Any, where: str) -> Iterator[str]:
+    """``where.key: ours against theirs`` for each leaf that differs."""
+    if isinstance(ours, list) and isinstance(theirs, list):
+        ours, theirs = (dict(enumerate(value)) for value in (ours, theirs))
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+        if ours != theirs:
+            yield f"{where}: {json.dumps(ours)} against {json.dumps(theirs)}"
+        return
+    for key in sorted({*ours, *theirs}):
+        if key in ours and key in theirs:
+            yield from _differences(ours[key], theirs[key], f"{where}.{key}")
+        else:
+            yield f"{where}.{key}: {json.dumps(ours.get(key, 'nothing'))} against {json.dumps(theirs.get(key, 'nothing'))}"

@@ -1,0 +1,176 @@
+"""Opens a bank and reads its samples."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seggen_d2.foundation.errors import SegGenError, check_choice
+from seggen_d2.foundation.seeds import fingerprint
+
+from .descriptors import open_descriptor
+from .format import KINDS, Rejection, index_path, tar_path
+from .info import read_info
+from .paths import forget_bank, free_name, register_bank
+from .table import Row
+from .table_build import list_shards, open_table
+from .verify import verify_bank
+
+_logger = logging.getLogger(__name__)
+
+
+class Bank:
+    """A bank opened for reading: its whole shards, in the order of their names.
+
+    Opening one registers its name, so that ``bank://NAME/KEY.jpg`` can be read; so does unpickling it in a spawned
+    worker. Forked workers, threads and copies may read at once.
+
+    Args:
+        root: the bank's folder.
+        name: what it is called in ``bank://`` paths; the folder's name by default.
+
+    Raises:
+        SegGenError: the folder holds no bank, or a bank of another format version.
+    """
+
+    def __init__(self, root: str | os.PathLike, name: str | None = None):
+        self.root = Path(root).resolve()
+        self.info = read_info(self.root)
+        self.name = name or free_name(_as_name(self.root), self.root, fingerprint(os.fsencode(self.root)))
+        self._open(list_shards(self.root))
+
+    def _open(self, shards: Sequence[str]) -> None:
+        self._table = open_table(self.root, shards)
+        self._version = self._table.folder.name
+        self._tars = [os.fspath(tar_path(self.root, shard)) for shard in self._table.shards]
+        for shard, problem in self._table.left_out.items():
+            _logger.warning("shard %s of bank %s is left out, as it is not whole: %s", shard, self.root, problem)
+        register_bank(self)
+
+    def close(self) -> None:
+        """Take the bank's name out of the ``bank://`` paths; its files are closed with the last reader."""
+        forget_bank(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "name": self.name, "info": self.info, "shards": self.shards}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.root, self.name, self.info = state["root"], state["name"], state["info"]
+        self._open(state["shards"])
+        if self.shards != state["shards"]:
+            lost = sorted({*state["shards"]} - {*self.shards})
+            raise SegGenError(f"bank {self.root} has lost shards since it was opened", found=", ".join(lost),
+                              remedy="make them again with the command that made the bank, then start again")
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Names of the whole shards, ascending."""
+        return self._table.shards
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def record(self, number: int) -> dict[str, Any]:
+        """Sample ``number`` as a dataset dict whose file names are ``bank://`` paths.
+
+        Raises:
+            IndexError: ``number`` is not in 0..len - 1.
+        """
+        row = self._row(number)
+        key, source_id, strategy, caption = self._table.texts(row)
+        return {"file_name": f"bank://{self.name}/{key}.jpg", "sem_seg_file_name": f"bank://{self.name}/{key}.png",
+                "height": row.height, "width": row.width, "image_id": key, "source_id": source_id,
+                "strategy": strategy, "seed": row.seed, "caption": caption}
+
+    def key(self, number: int) -> str:
+        """The key of sample ``number``."""
+        return self._table.texts(self._row(number))[0]
+
+    def _row(self, number: int) -> Row:
+        if not 0 <= number < len(self):
+            raise IndexError(f"bank {self.name} holds {len(self)} samples; there is no sample {number}")
+        return self._table.row(number)
+
+    def variants(self, source_id: str) -> np.ndarray:
+        """``(M,)`` row numbers, ascending, of the samples made from the real image ``source_id``; may be empty."""
+        return self._table.variants(source_id)
+
+    def find(self, key: str) -> Row | None:
+        """Where the sample ``key`` lies; None where there is no such sample."""
+        return self._table.find(key)
+
+    def holds(self, key: str, kind: str) -> bool:
+        """Whether there is a member ``KEY.kind``."""
+        return kind in KINDS and self.find(key) is not None
+
+    def read(self, key: str, kind: str, check: bool = False) -> bytes:
+        """The bytes of a member.
+
+        Args:
+            key: the sample's.
+            kind: ``"jpg"``, ``"png"`` or ``"json"``.
+            check: compare the bytes with their CRC-32.
+
+        Raises:
+            SegGenError: there is no such sample, its shard is missing or cut short, or its checksum differs.
+        """
+        row = self.find(key)
+        if row is None or kind not in KINDS:
+            check_choice(f"the kind of member {key}.{kind}", kind, KINDS)
+            raise SegGenError(f"bank {self.name} holds no sample {key}", expected=f"a key of the {len(self)} samples in {self.root}", found=key)
+        tar = self._tars[row.shard]
+        offset, length, crc32 = row.member(kind)
+        data = self._pread(tar, length, offset)
+        if len(data) != length:
+            raise _damaged(tar, f"{key}.{kind}", f"{length} bytes at {offset}", f"{len(data)} bytes")
+        if check and zlib.crc32(data) != crc32:
+            raise _damaged(tar, f"{key}.{kind}", f"CRC-32 {crc32:08x}", f"{zlib.crc32(data):08x}")
+        return data
+
+    def _pread(self, tar: str, length: int, offset: int) -> bytes:
+        try:
+            return open_descriptor(tar, self._version).read(length, offset)
+        except OSError as error:
+            raise SegGenError(f"shard {tar} of bank {self.name} cannot be read", found=str(error),
+                              remedy="bring it back, or give the command that made the bank again") from error
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the index, or of a sidecar, in the order of the rows.
+
+        Args:
+            name: ``"height"``, ``"strategy"``, ``"histogram"`` ... or ``"scores/NAME:column"``.
+
+        Returns:
+            ``(S,)``; ``(S, N)`` for the histogram; texts as objects.
+
+        Raises:
+            SegGenError: there is no such column, or a sidecar lacks a sample.
+        """
+        from .columns import index_column, score_column  # pyarrow stays out of processes that only read
+
+        return (score_column if name.startswith("scores/") else index_column)(self.root, self.shards, name)
+
+    def rejections(self) -> list[Rejection]:
+        """What the whole shards rejected, in the order of the plan."""
+        from .index import read_facts
+
+        return [rejection for shard in self.shards for rejection in read_facts(index_path(self.root, shard))[1]]
+
+    def verify(self) -> list[str]:
+        """What is cut short or differs from its checksum, by name; empty for a sound bank. Reads every byte."""
+        return verify_bank(self.root)
+
+
+def _as_name(root: Path) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in root.name)[:60] or "bank"
+
+
+def _damaged(tar: str, member: str, expected: str, found: str) -> SegGenError:
+    return SegGenError(f"member {member} of {tar} is damaged", expected=expected, found=found,
+                       remedy="remove the shard and give the command that made the bank again")
