@@ -19,6 +19,7 @@ from seggen_d2.foundation.seeds import derive_seed
 from seggen_d2.sources import load_dataset, read_image
 from seggen_d2.sources.toy import toy_scene
 
+from .examples import encode_pictures
 from .images import resize_image, to_signed
 from .objectives import BaseObjective, VaeObjective
 from .tiny_base import MAX_TOKENS, TinyBaseShape, build_tiny_base, parameter_count
@@ -132,16 +133,6 @@ class BasePictures:
     def batch(self, numbers: np.ndarray) -> Batch:
         return {"latent_mean": self.mean[numbers], "latent_std": self.std[numbers], "tokens": self.tokens[numbers],
                 "time_ids": self.time_ids.expand(len(numbers), 6)}
-
-
-@torch.no_grad()
-def encode_pictures(pipeline: StableDiffusionXLPipeline, images: np.ndarray, chunk: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(N, H, W, 3)`` uint8 to the mean and standard deviation of scaled latents, each ``(N, C, h, w)``."""
-    parts = []
-    for start in tqdm(range(0, len(images), chunk), desc="latents", unit="batch", mininterval=1):
-        parts.append(pipeline.vae.encode(to_signed(images[start : start + chunk])).latent_dist)
-    factor = pipeline.vae.config.scaling_factor
-    return torch.cat([p.mean for p in parts]) * factor, torch.cat([p.std for p in parts]) * factor
 
 
 def train_base(options: BaseOptions, output: Path, *, licence: str) -> None:

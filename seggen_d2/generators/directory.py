@@ -1,0 +1,131 @@
+"""Generator directories: plain diffusers layout, with ``seggen.json`` beside it.
+
+``StableDiffusionXLPipeline.from_pretrained(dir)`` opens a Text2Mask and ``ControlNetModel.from_pretrained(dir,
+subfolder="controlnet")`` a Mask2Img, without this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
+
+import seggen_d2
+from seggen_d2.foundation.errors import SegGenError, check_choice
+from seggen_d2.foundation.files import read_json, write_json
+from seggen_d2.foundation.options import build
+from seggen_d2.segmentation import Categories, Palette
+
+KINDS = ("text2mask", "mask2img")
+TRAINED = {"text2mask": "unet", "mask2img": "controlnet"}
+PIPELINES = {"text2mask": StableDiffusionXLPipeline, "mask2img": StableDiffusionXLControlNetPipeline}
+
+
+@dataclass(frozen=True)
+class GeneratorCard:
+    """What ``seggen.json`` says of a generator.
+
+    Attributes:
+        kind: ``text2mask`` or ``mask2img``.
+        task: of the data it was trained on.
+        categories, palette: its label space and colours, as JSON.
+        height, width: pixels it was trained at.
+        fingerprint: BLAKE2 of the trained network's weights.
+        licence: of the base it was made from; it goes into every bank.
+        base: the base it was made from.
+        training: steps, examples, options.
+    """
+
+    kind: str
+    task: str
+    categories: dict
+    palette: dict
+    height: int
+    width: int
+    fingerprint: str
+    licence: str
+    base: str
+    training: dict = field(default_factory=dict)
+    version: str = seggen_d2.__version__
+
+    def read_categories(self, where: str) -> Categories:
+        return Categories.from_json(self.categories, where)
+
+    def read_palette(self, where: str) -> Palette:
+        return Palette.from_json(self.palette, where)
+
+
+def save_generator(folder: Path, pipeline: DiffusionPipeline, card: dict[str, Any]) -> GeneratorCard:
+    """Save ``pipeline`` as fp16 safetensors, then ``seggen.json`` (last: a folder with it is whole)."""
+    pipeline.to(dtype=torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    full = GeneratorCard(**card, fingerprint=_fingerprint(folder / TRAINED[card["kind"]]))
+    write_json(folder / "seggen.json", asdict(full))
+    return full
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.glob("*.safetensors")):
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_card(folder: str | os.PathLike, kind: str) -> GeneratorCard:
+    """The card of the generator in ``folder``.
+
+    Raises:
+        SegGenError: there is none, it is damaged, or it is of another kind.
+    """
+    path = Path(folder) / "seggen.json"
+    if not path.is_file():
+        raise SegGenError(f"{folder} holds no generator", expected="a folder with seggen.json",
+                          found="a folder without" if Path(folder).is_dir() else "no such folder",
+                          remedy="make one with tools/train_generator.py, or wait for its training to end")
+    card = build(GeneratorCard, read_json(path, "generator card"), str(path))
+    check_choice(f"kind in {path}", card.kind, KINDS)
+    if card.kind != kind:
+        raise SegGenError(f"{folder} is a generator of another kind", expected=kind, found=card.kind)
+    return card
+
+
+def load_generator(folder: str | os.PathLike, kind: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> DiffusionPipeline:
+    """Open a generator's pipeline for sampling, without progress bar and watermark."""
+    read_card(folder, kind)
+    return _quiet(PIPELINES[kind].from_pretrained(folder, torch_dtype=dtype, add_watermarker=False)).to(device)
+
+
+def load_base(name: str, *, dtype: torch.dtype = torch.float32) -> StableDiffusionXLPipeline:
+    """Open the base that generators start from.
+
+    Args:
+        name: ``toy`` for the one in the package, a folder, or a hub name such as ``stabilityai/stable-diffusion-xl-base-1.0``.
+
+    Raises:
+        SegGenError: it is not there.
+    """
+    place = str(resources.files(__package__) / "toy_base") if name == "toy" else name
+    try:
+        return _quiet(StableDiffusionXLPipeline.from_pretrained(place, torch_dtype=dtype, add_watermarker=False))
+    except (OSError, ValueError) as error:
+        raise SegGenError(f"base {name} cannot be opened", expected="'toy', a diffusers SDXL folder, or a hub name",
+                          found=str(error).splitlines()[0][:200], remedy="check the path, or the network for a hub name") from error
+
+
+def base_licence(name: str) -> str:
+    """The licence that a base's facts name; SDXL's own for hub names that say nothing."""
+    place = Path(str(resources.files(__package__) / "toy_base") if name == "toy" else name) / "base.json"
+    return read_json(place, "base facts").get("licence", "unknown") if place.is_file() else "CreativeML Open RAIL++-M"
+
+
+def _quiet(pipeline: DiffusionPipeline) -> DiffusionPipeline:
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
