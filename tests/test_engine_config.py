@@ -1,5 +1,6 @@
 """Configs: what a file and KEY VALUE pairs make of the defaults, and what is refused."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -12,13 +13,19 @@ from seggen_d2.engine.config import differences, flatten, load_config, save_conf
 from seggen_d2.foundation.errors import SegGenError
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted(path for base in (ROOT / "configs").glob("*/Base-*.yaml") for path in base.parent.glob("*.yaml")
-                 if path == base or f"_BASE_: {base.name}" in path.read_text())
+CONFIGS = sorted(
+    path
+    for base in (ROOT / "configs").glob("*/Base-*.yaml")
+    for path in base.parent.glob("*.yaml")
+    if path == base or f"_BASE_: {base.name}" in path.read_text()
+)
 
 
 def test_a_file_lies_over_its_base_and_pairs_over_the_file(tmp_path):
     (tmp_path / "base.yaml").write_text("SEED: 1\nSOLVER: {BASE_LR: 1e-3, MAX_ITER: 7}\n")
-    (tmp_path / "top.yaml").write_text("_BASE_: base.yaml\nSOLVER: {MAX_ITER: 9}\nMODEL: {BACKBONE: {OPTIONS: {embedding_size: 16}}}\n")
+    (tmp_path / "top.yaml").write_text(
+        "_BASE_: base.yaml\nSOLVER: {MAX_ITER: 9}\nMODEL: {BACKBONE: {OPTIONS: {embedding_size: 16}}}\n"
+    )
     cfg, ignored = load_config(tmp_path / "top.yaml", ["SEED", "5", "DATASETS.TRAIN", "mine"])
     assert (cfg.SEED, cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER, ignored) == (5, 1e-3, 9, [])
     assert cfg.DATASETS.TRAIN == ["mine"] and dict(cfg.MODEL.BACKBONE.OPTIONS) == {"embedding_size": 16}
@@ -27,31 +34,55 @@ def test_a_file_lies_over_its_base_and_pairs_over_the_file(tmp_path):
 def test_a_saved_config_is_safe_yaml_and_loads_to_itself(tmp_path):
     cfg, _ = load_config(None, ["SEGGEN.STAGES", "[{'P_AUG': 1.0, 'ITERATIONS': 3}]"])
     save_config(cfg, tmp_path / "config.yaml")
-    assert to_dict(load_config(tmp_path / "config.yaml")[0]) == to_dict(cfg) == yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert (
+        to_dict(load_config(tmp_path / "config.yaml")[0])
+        == to_dict(cfg)
+        == yaml.safe_load((tmp_path / "config.yaml").read_text())
+    )
     other, _ = load_config(tmp_path / "config.yaml", ["SEED", "4"])
     assert differences(to_dict(other), to_dict(cfg)) == ["SEED: 0 -> 4"]
 
 
-@pytest.mark.parametrize(("pair", "words"), [
-    (["SEGGEN.PAUG", "0.6"], "SEGGEN.P_AUG"), (["SOLVER.MAX_ITERS", "4"], "SOLVER.MAX_ITER"), (["SEGGEN", "1"], "unknown config key"),
-    (["SEGGEN.P_AUG", "1.2"], "0 <= SEGGEN.P_AUG <= 1"), (["SEGGEN.P_AUG", "-0.1"], "P_AUG"), (["SOLVER.MAX_ITER", "1.5"], "wrong type"),
-    (["SOLVER.MAX_ITER", "many"], "expected: int"), (["SEGGEN.SAMPLING", "unifrom"], "'uniform'"), (["SOLVER.IMS_PER_BATCH", "0"], "IMS_PER_BATCH"),
-    (["SOLVER.ACCUMULATE", "3"], "does not divide"), (["INPUT.CROP.SIZE", "64"], "height, width"), (["MODEL.MASK_FORMER.HIDDEN_DIM", "64"], "CONVS_DIM"),
-    (["SEED"], "no value"), (["SOLVER.AMP.ENABLED", "1"], "bool"), (["MODEL.DEVICE", "tpu"], "cuda"),
-])
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        (["SEGGEN.PAUG", "0.6"], "SEGGEN.P_AUG"),
+        (["SOLVER.MAX_ITERS", "4"], "SOLVER.MAX_ITER"),
+        (["SEGGEN", "1"], "unknown config key"),
+        (["SEGGEN.P_AUG", "1.2"], "0 <= SEGGEN.P_AUG <= 1"),
+        (["SEGGEN.P_AUG", "-0.1"], "P_AUG"),
+        (["SOLVER.MAX_ITER", "1.5"], "wrong type"),
+        (["SOLVER.MAX_ITER", "many"], "expected: int"),
+        (["SEGGEN.SAMPLING", "unifrom"], "'uniform'"),
+        (["SOLVER.IMS_PER_BATCH", "0"], "IMS_PER_BATCH"),
+        (["SOLVER.ACCUMULATE", "3"], "does not divide"),
+        (["INPUT.CROP.SIZE", "64"], "height, width"),
+        (["MODEL.MASK_FORMER.HIDDEN_DIM", "64"], "CONVS_DIM"),
+        (["SEED"], "no value"),
+        (["SOLVER.AMP.ENABLED", "1"], "bool"),
+        (["MODEL.DEVICE", "tpu"], "cuda"),
+    ],
+)
 def test_what_is_wrong_is_named(pair, words):
     with pytest.raises(SegGenError, match=re.escape(words)):
         load_config(None, pair)
 
 
 def test_detectron2_keys_that_do_nothing_here_are_listed():
-    cfg, ignored = load_config(None, ["MODEL.META_ARCHITECTURE", "MaskFormer", "MODEL.MASK_FORMER.TEST.SEMANTIC_ON", "True", "SEED", "3"])
+    cfg, ignored = load_config(
+        None, ["MODEL.META_ARCHITECTURE", "MaskFormer", "MODEL.MASK_FORMER.TEST.SEMANTIC_ON", "True", "SEED", "3"]
+    )
     assert sorted(ignored) == ["MODEL.MASK_FORMER.TEST", "MODEL.META_ARCHITECTURE"] and cfg.SEED == 3
 
 
+def line_end(source, node):
+    return source.splitlines()[node.end_lineno - 1][node.end_col_offset :]
+
+
 def test_every_default_has_a_comment_and_none_is_called_unread():
-    lines = Path(defaults.__file__).read_text().splitlines()
-    bare = [line for line in lines if line.startswith("_C.") and "CfgNode()" not in line and "#" not in line]
+    source = Path(defaults.__file__).read_text()
+    statements = [ast.get_source_segment(source, node) + line_end(source, node) for node in ast.parse(source).body]
+    bare = [text for text in statements if text.startswith("_C.") and "= CfgNode()" not in text and "#" not in text]
     assert not bare
     assert not defaults.NOT_HONOURED.intersection(key for key, _ in flatten(defaults.get_defaults()))
 
@@ -61,4 +92,7 @@ def test_shipped_configs_load(path):
     cfg, ignored = load_config(path)
     assert not ignored
     stages = cfg.SEGGEN.STAGES or [{"ITERATIONS": cfg.SOLVER.MAX_ITER}]
-    assert sum(stage["ITERATIONS"] for stage in stages) == load_config(next(path.parent.glob("Base-*.yaml")))[0].SOLVER.MAX_ITER
+    assert (
+        sum(stage["ITERATIONS"] for stage in stages)
+        == load_config(next(path.parent.glob("Base-*.yaml")))[0].SOLVER.MAX_ITER
+    )

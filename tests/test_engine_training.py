@@ -13,8 +13,8 @@ pytest.importorskip("scipy")
 from safetensors.torch import load_file
 from toy_world import write_bank, write_dataset, write_world
 
-from seggen_d2.engine.checkpoint import last_checkpoint, load_backbone, load_network
 from seggen_d2.engine import command
+from seggen_d2.engine.checkpoint import last_checkpoint, load_backbone, load_network
 from seggen_d2.engine.config import load_config
 from seggen_d2.engine.from_config import build_model, experiment
 from seggen_d2.engine.optimizer import learning_rate_factor, parameter_groups
@@ -69,12 +69,17 @@ def test_a_run_writes_what_it_promises_and_the_same_command_again_does_nothing(c
     assert metrics["iterations"] == 4 and metrics["seconds"] > 0 and metrics["peak_rss_mb"] > 50
     lines = metric_lines(tmp_path)
     assert [line["iteration"] for line in lines] == [2, 4] and all(line["total_loss"] > 0 for line in lines)
-    assert {"loss_real", "loss_synthetic", "loss_ce", "loss_mask", "loss_dice", "lr"} <= {key for line in lines for key in line}
+    assert {"loss_real", "loss_synthetic", "loss_ce", "loss_mask", "loss_dice", "lr"} <= {
+        key for line in lines for key in line
+    }
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["SOLVER"]["MAX_ITER"] == 4
     assert not list(tmp_path.rglob("*.bin")) and (tmp_path / "stage-0/checkpoint-4/model.safetensors").exists()
     before = (tmp_path / "model_final/model.safetensors").stat().st_mtime_ns
     train_net(config, ["OUTPUT_DIR", str(tmp_path)])
-    assert "finished" in capsys.readouterr().out and (tmp_path / "model_final/model.safetensors").stat().st_mtime_ns == before
+    assert (
+        "finished" in capsys.readouterr().out
+        and (tmp_path / "model_final/model.safetensors").stat().st_mtime_ns == before
+    )
     train_net(config, ["OUTPUT_DIR", str(tmp_path)], eval_only=True)
     assert f"mIoU {metrics['miou']:.2f}" in capsys.readouterr().out
 
@@ -82,7 +87,11 @@ def test_a_run_writes_what_it_promises_and_the_same_command_again_does_nothing(c
 def test_a_dry_run_prints_the_plan_and_writes_nothing(config, tmp_path, capsys):
     train_net(config, ["OUTPUT_DIR", str(tmp_path / "none")], dry_run=True)
     printed = capsys.readouterr().out
-    assert "4 iterations of 2 images, p_aug 0.5" in printed and "4 real samples of toy_train" in printed and not (tmp_path / "none").exists()
+    assert (
+        "4 iterations of 2 images, p_aug 0.5" in printed
+        and "4 real samples" in printed
+        and not (tmp_path / "none").exists()
+    )
 
 
 def test_the_checkpoint_opens_with_transformers_alone(config, tmp_path):
@@ -94,7 +103,11 @@ def test_the_checkpoint_opens_with_transformers_alone(config, tmp_path):
     assert same(network.state_dict(), run.model.network.state_dict()) and network.config.id2label[0] == "sky"
 
 
-@pytest.mark.parametrize("options", [[], ["SOLVER.ACCUMULATE", "2", "MODEL.MASK_FORMER.SIZE_DIVISIBILITY", "64"], ["DATALOADER.NUM_WORKERS", "2"]], ids=["plain", "accumulated", "workers"])
+@pytest.mark.parametrize(
+    "options",
+    [[], ["SOLVER.ACCUMULATE", "2", "MODEL.MASK_FORMER.SIZE_DIVISIBILITY", "64"], ["DATALOADER.NUM_WORKERS", "2"]],
+    ids=["plain", "accumulated", "workers"],
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, options, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(experiment(load_config(config, ["OUTPUT_DIR", str(whole), *options])[0]))
@@ -106,7 +119,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, options, mo
     assert not (parts / "model_final").exists()
     train_net(config, arguments)
     assert same(weights(whole), weights(parts))
-    timeless = [[{key: value for key, value in line.items() if key != "seconds_per_iteration"} for line in metric_lines(folder)] for folder in (whole, parts)]
+    timeless = [
+        [{key: value for key, value in line.items() if key != "seconds_per_iteration"} for line in metric_lines(folder)]
+        for folder in (whole, parts)
+    ]
     assert timeless[0] == timeless[1]
 
 
@@ -132,7 +148,13 @@ def test_stages_follow_each_other_and_resume_in_the_second(config, tmp_path, mon
     whole = ["OUTPUT_DIR", str(tmp_path / "whole"), "SEGGEN.STAGES", stages, "SOLVER.LOG_PERIOD", "1"]
     train_net(config, whole)
     lines = metric_lines(tmp_path / "whole")
-    assert [(line["stage"], line["iteration"], line["synthetic_share"]) for line in lines] == [(0, 1, 1), (0, 2, 1), (1, 3, 0), (1, 4, 0), (1, 5, 0)]
+    assert [(line["stage"], line["iteration"], line["synthetic_share"]) for line in lines] == [
+        (0, 1, 1),
+        (0, 2, 1),
+        (1, 3, 0),
+        (1, 4, 0),
+        (1, 5, 0),
+    ]
     assert lines[0]["lr"] == pytest.approx(1e-3) and lines[2]["lr"] == pytest.approx(1e-4)
     parts = ["OUTPUT_DIR", str(tmp_path / "parts"), *whole[2:]]
     stop_after(monkeypatch, 4)
@@ -145,8 +167,28 @@ def test_stages_follow_each_other_and_resume_in_the_second(config, tmp_path, mon
 
 def test_a_stage_can_start_from_other_weights(config, tmp_path):
     train_net(config, ["OUTPUT_DIR", str(tmp_path / "first"), "SOLVER.MAX_ITER", "1"])
-    run = experiment(load_config(config, ["OUTPUT_DIR", str(tmp_path / "next"), "SEED", "9", "SEGGEN.STAGES",
-                                          f"[{{'P_AUG': 0.0, 'ITERATIONS': 1, 'BASE_LR': 1e-12, 'START_WEIGHTS': '{tmp_path}/first/model_final'}}]"])[0])
+    run = experiment(
+        load_config(
+            config,
+            [
+                "OUTPUT_DIR",
+                str(tmp_path / "next"),
+                "SEED",
+                "9",
+                "SEGGEN.STAGES",
+                str(
+                    [
+                        {
+                            "P_AUG": 0.0,
+                            "ITERATIONS": 1,
+                            "BASE_LR": 1e-12,
+                            "START_WEIGHTS": f"{tmp_path}/first/model_final",
+                        }
+                    ]
+                ),
+            ],
+        )[0]
+    )
     train(run)
     first, after = weights(tmp_path / "first"), weights(tmp_path / "next")
     trained = {name for name, _ in run.model.network.named_parameters()}
@@ -172,9 +214,14 @@ def test_a_checkpoint_cut_short_is_passed_over(config, tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(config, tmp_path):
     cfg = load_config(config)[0]
     model = build_model(cfg, Categories.from_names(CATEGORIES.names))
-    other = build_model(load_config(config, ["MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", "7", "MODEL.MASK_FORMER.DEC_LAYERS", "3"])[0], Categories.from_names("ab"))
+    other = build_model(
+        load_config(config, ["MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", "7", "MODEL.MASK_FORMER.DEC_LAYERS", "3"])[0],
+        Categories.from_names("ab"),
+    )
     other.network.save_pretrained(tmp_path / "other")
-    with pytest.raises(SegGenError, match=r"another model(.|\n)*unexpected(.|\n)*of another shape \(.*class_predictor.bias 3 for 9"):
+    with pytest.raises(
+        SegGenError, match=r"another model(.|\n)*unexpected(.|\n)*of another shape \(.*class_predictor.bias 3 for 9"
+    ):
         load_network(model, tmp_path / "other")
     with pytest.raises(SegGenError, match="no checkpoint at"):
         load_network(model, tmp_path)
@@ -185,12 +232,19 @@ def test_a_checkpoint_of_another_model_is_refused(config, tmp_path):
 
 
 def test_a_backbone_loads_from_its_own_folder(config, tmp_path):
-    one, other = (build_model(load_config(config, ["SEED", str(seed)])[0], Categories.from_names("ab")) for seed in (1, 2))
+    one, other = (
+        build_model(load_config(config, ["SEED", str(seed)])[0], Categories.from_names("ab")) for seed in (1, 2)
+    )
     one.backbone.save_pretrained(tmp_path)
     load_backbone(other, str(tmp_path))
     assert same(one.backbone.state_dict(), other.backbone.state_dict())
     with pytest.raises(SegGenError, match="MODEL.BACKBONE.WEIGHTS"):
-        load_backbone(build_model(load_config(config, ["MODEL.BACKBONE.OPTIONS.embedding_size", "12"])[0], Categories.from_names("ab")), str(tmp_path))
+        load_backbone(
+            build_model(
+                load_config(config, ["MODEL.BACKBONE.OPTIONS.embedding_size", "12"])[0], Categories.from_names("ab")
+            ),
+            str(tmp_path),
+        )
 
 
 def refused(config, words, *pairs):
@@ -203,9 +257,24 @@ def test_data_and_banks_that_do_not_fit_are_refused(config, tmp_path):
     refused(config, "DATASETS.TEST names no dataset", "DATASETS.TEST", "[]")
     refused(config, "bank.json", "SEGGEN.BANKS", tmp_path / "none")
     refused(config, "no bank to swap from", "SEGGEN.BANKS", "[]")
-    refused(config, "another task", "SEGGEN.BANKS", write_bank(tmp_path / "panoptic", range(1), sources=["scene0"], task="panoptic"))
-    refused(config, "'kite' (stuff)", "SEGGEN.BANKS", write_bank(tmp_path / "other", range(1), sources=["scene0"], names=(*CATEGORIES.names[:-1], "kite")))
-    refused(config, "made from 1 images of the test set toy_test", "SEGGEN.BANKS", write_bank(tmp_path / "leak", range(2), sources=["scene0", "scene100"]))
+    refused(
+        config,
+        "another task",
+        "SEGGEN.BANKS",
+        write_bank(tmp_path / "panoptic", range(1), sources=["scene0"], task="panoptic"),
+    )
+    refused(
+        config,
+        "'kite' (stuff)",
+        "SEGGEN.BANKS",
+        write_bank(tmp_path / "other", range(1), sources=["scene0"], names=(*CATEGORIES.names[:-1], "kite")),
+    )
+    refused(
+        config,
+        "made from 1 images of the test set toy_test",
+        "SEGGEN.BANKS",
+        write_bank(tmp_path / "leak", range(2), sources=["scene0", "scene100"]),
+    )
     refused(config, "not part of this version", "SEGGEN.ENGINE", "detectron2")
     refused(config, "P_AUG is out of range", "SEGGEN.STAGES", "[{'P_AUG': 1.2, 'ITERATIONS': 2}]")
     sets = load_config(config)[0].SEGGEN.DATASETS
@@ -231,20 +300,36 @@ def test_evaluating_draws_nothing_and_keeps_the_mode(config):
 
 def test_parameter_groups_are_mask2formers(config):
     model = build_model(load_config(config)[0], Categories.from_names("ab"))
-    groups = parameter_groups(model, base_lr=1.0, backbone_multiplier=0.1, weight_decay=0.05, weight_decay_norm=0.0, weight_decay_embed=0.0)
+    groups = parameter_groups(
+        model, base_lr=1.0, backbone_multiplier=0.1, weight_decay=0.05, weight_decay_norm=0.0, weight_decay_embed=0.0
+    )
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
     of = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
     named = {name: of[id(parameter)] for name, parameter in model.network.named_parameters()}
     assert {named[name] for name in named if "queries_" in name or "level_embed" in name} == {(1.0, 0.0)}
-    assert {named[name] for name in named if name.startswith("model.pixel_level_module.encoder.")} == {(0.1, 0.0), (0.1, 0.05)}
+    assert {named[name] for name in named if name.startswith("model.pixel_level_module.encoder.")} == {
+        (0.1, 0.0),
+        (0.1, 0.05),
+    }
     assert named["class_predictor.weight"] == (1.0, 0.05)
     with torch.device("meta"):
         from seggen_d2.modeling import build_mask2former
 
         swin = SimpleNamespace(model=build_mask2former(2, backbone="swin-tiny"))
-    groups = parameter_groups(swin.model, base_lr=1.0, backbone_multiplier=0.1, weight_decay=0.05, weight_decay_norm=0.0, weight_decay_embed=0.0)
+    groups = parameter_groups(
+        swin.model,
+        base_lr=1.0,
+        backbone_multiplier=0.1,
+        weight_decay=0.05,
+        weight_decay_norm=0.0,
+        weight_decay_embed=0.0,
+    )
     decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
-    tables = [decays[id(parameter)] for name, parameter in swin.model.named_parameters() if "relative_position_bias_table" in name]
+    tables = [
+        decays[id(parameter)]
+        for name, parameter in swin.model.named_parameters()
+        if "relative_position_bias_table" in name
+    ]
     assert tables and set(tables) == {0.0}
 
 

@@ -6,7 +6,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("cv2")
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.mapping import ColorJitter, FixedSizePad, HorizontalFlip, RandomCrop, ResizeShortestEdge, test_augmentations, training_augmentations
+from seggen_d2.mapping import (
+    ColorJitter,
+    FixedSizePad,
+    HorizontalFlip,
+    RandomCrop,
+    ResizeShortestEdge,
+    test_augmentations,
+    training_augmentations,
+)
 
 
 def generator(seed=0):

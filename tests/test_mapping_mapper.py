@@ -16,7 +16,9 @@ CATEGORIES = Categories.from_names(("a", "b", "c"))
 @pytest.fixture
 def record(tmp_path):
     labels = np.array([[0, 0, 2, 255], [0, 2, 2, 255]], np.uint8).repeat(8, 0).repeat(8, 1)
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (*labels.shape, 3), dtype=np.uint8)).save(tmp_path / "x.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (*labels.shape, 3), dtype=np.uint8)).save(
+        tmp_path / "x.png"
+    )
     (tmp_path / "m.png").write_bytes(label_map_png(labels))
     return {"file_name": str(tmp_path / "x.png"), "sem_seg_file_name": str(tmp_path / "m.png")}
 
@@ -32,7 +34,10 @@ def test_segments_are_the_label_map_taken_apart(record):
 
 def test_a_draw_is_a_function_of_seed_and_number(record):
     steps = training_augmentations([12, 16, 20], 99, crop=(16, 16), color_jitter=True, flip=True)
-    make = lambda seed: DatasetMapper(steps, SemanticTargets(CATEGORIES), seed=seed)  # noqa: E731
+
+    def make(seed):
+        return DatasetMapper(steps, SemanticTargets(CATEGORIES), seed=seed)
+
     first = make(1)
     first(record, 3)  # what was drawn before does not matter
     assert torch.equal(first(record, 7)["image"], make(1)(record, 7)["image"])
@@ -55,7 +60,9 @@ def test_an_all_ignored_mask_has_no_segments(record, tmp_path):
     assert DatasetMapper([], SemanticTargets(CATEGORIES))(record)["mask_labels"].shape == (0, 16, 32)
 
 
-@pytest.mark.parametrize(("mask", "words"), [(np.full((16, 32), 7, np.uint8), "id 7 on 512 pixels"), (np.zeros((16, 30), np.uint8), "32x16")])
+@pytest.mark.parametrize(
+    ("mask", "words"), [(np.full((16, 32), 7, np.uint8), "id 7 on 512 pixels"), (np.zeros((16, 30), np.uint8), "32x16")]
+)
 def test_masks_that_do_not_fit_are_refused(record, tmp_path, mask, words):
     (tmp_path / "m.png").write_bytes(label_map_png(mask))
     with pytest.raises(SegGenError, match=words):

@@ -27,7 +27,10 @@ def targets(counts=(2, 3)):
 
 def perfect(masks, classes):
     """Predictions that say exactly what the targets are, in another order of queries."""
-    class_logits, mask_logits = torch.full((len(masks), Q, K + 1), -20.0), torch.full((len(masks), Q, SIZE, SIZE), -20.0)
+    class_logits, mask_logits = (
+        torch.full((len(masks), Q, K + 1), -20.0),
+        torch.full((len(masks), Q, SIZE, SIZE), -20.0),
+    )
     class_logits[..., K] = 20
     for image, (mask, labels) in enumerate(zip(masks, classes)):
         for place, label in enumerate(labels):
@@ -48,7 +51,9 @@ def test_costs_are_those_of_transformers():
 
     logits, labels = torch.randn(1, Q, 50), (torch.rand(1, 3, 50) > 0.5).float()
     cross_entropy, dice = mask_costs(logits, labels)
-    assert torch.allclose(cross_entropy[0], theirs.pair_wise_sigmoid_cross_entropy_loss(logits[0], labels[0]), atol=1e-5)
+    assert torch.allclose(
+        cross_entropy[0], theirs.pair_wise_sigmoid_cross_entropy_loss(logits[0], labels[0]), atol=1e-5
+    )
     assert torch.allclose(dice[0], theirs.pair_wise_dice_loss(logits[0], labels[0]), atol=1e-5)
 
 
@@ -62,7 +67,9 @@ def test_perfect_predictions_are_matched_and_cost_little():
     for half in halves:
         half[:, :, SIZE // 2 :] = True
     uniform = criterion(importance_sample_ratio=0.0)  # uncertain points would all lie on the one edge
-    ours, random = (uniform(predictions, halves, classes) for predictions in ([perfect(halves, classes)], layers(count=1)))
+    ours, random = (
+        uniform(predictions, halves, classes) for predictions in ([perfect(halves, classes)], layers(count=1))
+    )
     assert (ours["loss_ce"] < 1e-6).all()
     assert all((ours[name] < 0.5 * random[name]).all() for name in ours)
 
@@ -76,8 +83,14 @@ def test_the_mean_over_samples_is_transformers_loss():
     theirs = Mask2FormerLoss(config, {"loss_cross_entropy": 2.0, "loss_mask": 5.0, "loss_dice": 5.0})
     predictions, (masks, classes) = layers(count=1), targets()
     expected = theirs(predictions[0][1], predictions[0][0], [mask.float() for mask in masks], classes)
-    ours = SetCriterion(K, num_points=60000, importance_sample_ratio=0.0, oversample_ratio=1.0)(predictions, masks, classes)
-    for name, key, weight in (("loss_ce", "loss_cross_entropy", 2), ("loss_mask", "loss_mask", 5), ("loss_dice", "loss_dice", 5)):
+    ours = SetCriterion(K, num_points=60000, importance_sample_ratio=0.0, oversample_ratio=1.0)(
+        predictions, masks, classes
+    )
+    for name, key, weight in (
+        ("loss_ce", "loss_cross_entropy", 2),
+        ("loss_mask", "loss_mask", 5),
+        ("loss_dice", "loss_dice", 5),
+    ):
         assert ours[name].mean().item() == pytest.approx(weight * expected[key].item(), rel=0.01)
 
 

@@ -8,9 +8,20 @@ pytest.importorskip("scipy")
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.modeling import BACKBONES, backbone_config, build_mask2former
 
-SMALL = {"backbone": "tiny-resnet", "backbone_options": {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16]}, "queries": 8, "encoder_layers": 1,
-         "decoder_layers": 1, "feature_size": 32, "mask_feature_size": 32, "heads": 2, "feedforward_size": 32, "encoder_feedforward_size": 32,
-         "points": 64, "size_divisibility": 16}
+SMALL = {
+    "backbone": "tiny-resnet",
+    "backbone_options": {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16]},
+    "queries": 8,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "feature_size": 32,
+    "mask_feature_size": 32,
+    "heads": 2,
+    "feedforward_size": 32,
+    "encoder_feedforward_size": 32,
+    "points": 64,
+    "size_divisibility": 16,
+}
 
 
 def model(seed=0, **options):
@@ -22,7 +33,12 @@ def sample(height=32, width=32, seed=0):
     torch.manual_seed(seed)
     labels = (torch.arange(width) * 3 // width).expand(height, width)
     image = (labels * 80).expand(3, -1, -1) + torch.randint(0, 20, (3, height, width))
-    return {"image": image.to(torch.uint8), "mask_labels": labels[None] == torch.arange(3)[:, None, None], "class_labels": torch.arange(3), "sem_seg": labels}
+    return {
+        "image": image.to(torch.uint8),
+        "mask_labels": labels[None] == torch.arange(3)[:, None, None],
+        "class_labels": torch.arange(3),
+        "sem_seg": labels,
+    }
 
 
 def test_training_gives_finite_losses_of_every_layer_and_gradients_everywhere():
@@ -63,7 +79,11 @@ def test_scores_have_the_size_that_was_asked_for():
     net = model().eval()
     with torch.no_grad():
         small, large = net([{"image": sample(20, 28)["image"]}, {**sample(32, 16), "height": 64, "width": 40}])
-    assert small["sem_seg"].shape == (3, 20, 28) and large["sem_seg"].shape == (3, 64, 40) and (large["sem_seg"] >= 0).all()
+    assert (
+        small["sem_seg"].shape == (3, 20, 28)
+        and large["sem_seg"].shape == (3, 64, 40)
+        and (large["sem_seg"] >= 0).all()
+    )
 
 
 def test_images_are_normalised_then_padded_with_zeros():
@@ -90,8 +110,13 @@ def test_backbones_have_four_maps_of_rising_stride(name):
 
 def test_sizes_are_the_papers():
     with torch.device("meta"):
-        millions = {name: sum(p.numel() for p in build_mask2former(150, backbone=name).parameters()) / 1e6 for name in ("resnet50", "swin-tiny")}
-    assert millions["resnet50"] == pytest.approx(44, abs=1) and millions["swin-tiny"] == pytest.approx(47, abs=1)  # arXiv 2112.01527, table 3
+        millions = {
+            name: sum(p.numel() for p in build_mask2former(150, backbone=name).parameters()) / 1e6
+            for name in ("resnet50", "swin-tiny")
+        }
+    assert millions["resnet50"] == pytest.approx(44, abs=1) and millions["swin-tiny"] == pytest.approx(
+        47, abs=1
+    )  # arXiv 2112.01527, table 3
 
 
 def test_unknown_names_and_numbers_are_refused():

@@ -16,7 +16,9 @@ TOOL = Path(__file__).parents[1] / "tools/train_net.py"
 
 def call(*words):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TOOL.parents[1])}
-    return subprocess.run([sys.executable, str(TOOL), *map(str, words)], capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(
+        [sys.executable, str(TOOL), *map(str, words)], capture_output=True, text=True, env=environment, timeout=300
+    )
 
 
 def test_help_explains_without_loading_torch():

@@ -14,14 +14,33 @@ from seggen_d2.sources.toy import CATEGORIES, toy_scene
 
 SIZE = 32
 TINY = {
-    "MODEL": {"BACKBONE": {"NAME": "tiny-resnet", "OPTIONS": {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16]}},
-              "SEM_SEG_HEAD": {"CONVS_DIM": 32, "MASK_DIM": 32, "TRANSFORMER_ENC_LAYERS": 1, "ENC_FEEDFORWARD_DIM": 32},
-              "MASK_FORMER": {"HIDDEN_DIM": 32, "NUM_OBJECT_QUERIES": 10, "DEC_LAYERS": 2, "NHEADS": 2, "DIM_FEEDFORWARD": 32,
-                              "TRAIN_NUM_POINTS": 64, "SIZE_DIVISIBILITY": 16}, "DEVICE": "cpu"},
-    "DATASETS": {"TRAIN": ["toy_train"], "TEST": ["toy_test"]}, "DATALOADER": {"NUM_WORKERS": 0},
+    "MODEL": {
+        "BACKBONE": {"NAME": "tiny-resnet", "OPTIONS": {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16]}},
+        "SEM_SEG_HEAD": {"CONVS_DIM": 32, "MASK_DIM": 32, "TRANSFORMER_ENC_LAYERS": 1, "ENC_FEEDFORWARD_DIM": 32},
+        "MASK_FORMER": {
+            "HIDDEN_DIM": 32,
+            "NUM_OBJECT_QUERIES": 10,
+            "DEC_LAYERS": 2,
+            "NHEADS": 2,
+            "DIM_FEEDFORWARD": 32,
+            "TRAIN_NUM_POINTS": 64,
+            "SIZE_DIVISIBILITY": 16,
+        },
+        "DEVICE": "cpu",
+    },
+    "DATASETS": {"TRAIN": ["toy_train"], "TEST": ["toy_test"]},
+    "DATALOADER": {"NUM_WORKERS": 0},
     "INPUT": {"MIN_SIZE_TRAIN": [28, 32], "MIN_SIZE_TEST": 0, "CROP": {"SIZE": [SIZE, SIZE]}},
-    "SOLVER": {"IMS_PER_BATCH": 2, "MAX_ITER": 4, "BASE_LR": 1e-3, "BACKBONE_MULTIPLIER": 1.0, "LOG_PERIOD": 2, "CHECKPOINT_PERIOD": 2},
-    "TEST": {"IMS_PER_BATCH": 2}, "SEGGEN": {"P_AUG": 0.5},
+    "SOLVER": {
+        "IMS_PER_BATCH": 2,
+        "MAX_ITER": 4,
+        "BASE_LR": 1e-3,
+        "BACKBONE_MULTIPLIER": 1.0,
+        "LOG_PERIOD": 2,
+        "CHECKPOINT_PERIOD": 2,
+    },
+    "TEST": {"IMS_PER_BATCH": 2},
+    "SEGGEN": {"P_AUG": 0.5},
 }
 
 
@@ -39,22 +58,47 @@ def write_dataset(root: Path, name: str, numbers: range, categories: Categories 
         scene = toy_scene(number, size=SIZE)
         (root / "images" / f"scene{number}.png").write_bytes(png(scene.image))
         (root / "masks" / f"scene{number}.png").write_bytes(label_map_png(scene.labels))
-    keys = {"name": name, "images": "images", "masks": "masks", "categories": list(categories.names), "ignore_id": categories.ignore_id}
+    keys = {
+        "name": name,
+        "images": "images",
+        "masks": "masks",
+        "categories": list(categories.names),
+        "ignore_id": categories.ignore_id,
+    }
     (root / "dataset.yaml").write_text(yaml.safe_dump(keys))
     return str(root / "dataset.yaml")
 
 
-def write_bank(root: Path, numbers: range, *, sources: list[str], task: str = "semantic", names: tuple[str, ...] = CATEGORIES.names) -> str:
+def write_bank(
+    root: Path, numbers: range, *, sources: list[str], task: str = "semantic", names: tuple[str, ...] = CATEGORIES.names
+) -> str:
     """A bank whose samples are toy scenes, made from ``sources`` in turn."""
     categories = Categories.from_names(names)
-    writer = BankWriter(root, BankInfo(task, categories, default_palette(len(names)), ({"kind": "mask2img", "fingerprint": "0"},), {"seed": 0}))
+    writer = BankWriter(
+        root,
+        BankInfo(
+            task, categories, default_palette(len(names)), ({"kind": "mask2img", "fingerprint": "0"},), {"seed": 0}
+        ),
+    )
     samples = []
     for place, number in enumerate(numbers):
         scene = toy_scene(number, size=SIZE)
         buffer = io.BytesIO()
         Image.fromarray(scene.image).save(buffer, "JPEG")
-        samples.append(Sample(f"imgsyn-{place:09d}", buffer.getvalue(), label_map_png(scene.labels), sources[place % len(sources)], "imgsyn",
-                              number, "a scene", SIZE, SIZE, histogram(scene.labels, categories)))
+        samples.append(
+            Sample(
+                f"imgsyn-{place:09d}",
+                buffer.getvalue(),
+                label_map_png(scene.labels),
+                sources[place % len(sources)],
+                "imgsyn",
+                number,
+                "a scene",
+                SIZE,
+                SIZE,
+                histogram(scene.labels, categories),
+            )
+        )
     writer.write_shard("imgsyn-00000", samples)
     return str(root)
 
@@ -62,8 +106,15 @@ def write_bank(root: Path, numbers: range, *, sources: list[str], task: str = "s
 def write_world(root: Path) -> Path:
     """``toy_train`` (4 scenes), ``toy_test`` (2), a bank of 4 samples, and ``config.yaml``, all under ``root``."""
     stuff = Categories.from_names(CATEGORIES.names)
-    datasets = [write_dataset(root / "train", "toy_train", range(4), stuff), write_dataset(root / "test", "toy_test", range(100, 102), stuff)]
+    datasets = [
+        write_dataset(root / "train", "toy_train", range(4), stuff),
+        write_dataset(root / "test", "toy_test", range(100, 102), stuff),
+    ]
     bank = write_bank(root / "bank", range(10, 14), sources=["scene0", "scene1"])
-    config = {**TINY, "OUTPUT_DIR": str(root / "out"), "SEGGEN": {**TINY["SEGGEN"], "DATASETS": datasets, "BANKS": [bank]}}
+    config = {
+        **TINY,
+        "OUTPUT_DIR": str(root / "out"),
+        "SEGGEN": {**TINY["SEGGEN"], "DATASETS": datasets, "BANKS": [bank]},
+    }
     (root / "config.yaml").write_text(yaml.safe_dump(config))
     return root / "config.yaml"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train and evaluate a segmenter as one config file says: real data, synthetic banks, or both, in one stage or several."""
+"""Train and evaluate a segmenter as one config says: on real data, synthetic banks or both, in one stage or several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import logging
 import sys
 
 from seggen_d2.foundation.errors import SegGenError
+
+logger = logging.getLogger("train_net")
 
 EXAMPLES = """\
 examples:
@@ -23,11 +25,23 @@ Every key, with its meaning: seggen_d2/engine/defaults.py
 
 
 def parser() -> argparse.ArgumentParser:
-    words = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--config-file", required=True, metavar="FILE", help="YAML config; _BASE_ in it names one to start from")
-    words.add_argument("--resume", action="store_true", help="go on from OUTPUT_DIR's last checkpoint although keys of the config changed")
-    words.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or OUTPUT_DIR/model_final, on DATASETS.TEST")
-    words.add_argument("--dry-run", action="store_true", help="check config, data and banks, print the plan, train nothing")
+    words = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words.add_argument(
+        "--config-file", required=True, metavar="FILE", help="YAML config; _BASE_ in it names one to start from"
+    )
+    words.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from OUTPUT_DIR's last checkpoint although keys of the config changed",
+    )
+    words.add_argument(
+        "--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or OUTPUT_DIR/model_final, on DATASETS.TEST"
+    )
+    words.add_argument(
+        "--dry-run", action="store_true", help="check config, data and banks, print the plan, train nothing"
+    )
     words.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys on top of the file")
     return words
 
@@ -37,6 +51,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         return run(arguments)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
     except SegGenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -45,9 +62,11 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> int:
     from seggen_d2.engine.config import load_config
 
-    cfg, ignored = load_config(arguments.config_file, arguments.overrides)  # before torch is imported: a wrong key is told at once
+    cfg, ignored = load_config(
+        arguments.config_file, arguments.overrides
+    )  # before torch is imported: a wrong key is told at once
     if ignored:
-        logging.warning("keys that the transformers engine does not honour: %s", ", ".join(ignored))
+        logger.warning("keys that the transformers engine does not honour: %s", ", ".join(ignored))
     from seggen_d2.engine.command import Stopped, train_net
 
     try:

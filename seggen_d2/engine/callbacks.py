@@ -19,8 +19,14 @@ class ProgressBar(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.description, unit="it", file=sys.stderr,
-                            mininterval=1.0 if sys.stderr.isatty() else 15.0)
+            self.bar = tqdm(
+                total=state.max_steps,
+                initial=state.global_step,
+                desc=self.description,
+                unit="it",
+                file=sys.stderr,
+                mininterval=1.0 if sys.stderr.isatty() else 15.0,
+            )
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self.bar is not None:
@@ -37,7 +43,7 @@ class ProgressBar(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """Ctrl-C and SIGTERM end the training after the iteration under way, with a checkpoint; a second one ends it at once.
+    """Ctrl-C and SIGTERM end the training after the iteration under way, with a checkpoint; a second one at once.
 
     Used as a context manager around the training; ``stopped`` tells afterwards whether it was cut short.
     """

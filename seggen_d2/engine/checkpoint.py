@@ -58,12 +58,21 @@ def load_backbone(model: Mask2Former, weights: str) -> None:
     try:
         loaded, report = type(own).from_pretrained(weights, config=own.config, output_loading_info=True)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: shapes that differ
-        raise SegGenError(f"MODEL.BACKBONE.WEIGHTS: {weights} cannot be loaded", expected=f"a transformers folder or a hub id of a {type(own).__name__}",
-                          found=str(error).splitlines()[0], remedy="name weights of the backbone in MODEL.BACKBONE.NAME") from error
-    missing = [key for key in report["missing_keys"] if "hidden_states_norms" not in key]  # classifiers have no norm per stage
+        raise SegGenError(
+            f"MODEL.BACKBONE.WEIGHTS: {weights} cannot be loaded",
+            expected=f"a transformers folder or a hub id of a {type(own).__name__}",
+            found=str(error).splitlines()[0],
+            remedy="name weights of the backbone in MODEL.BACKBONE.NAME",
+        ) from error
+    missing = [
+        key for key in report["missing_keys"] if "hidden_states_norms" not in key
+    ]  # classifiers have no norm per stage
     if missing:
-        raise SegGenError(f"MODEL.BACKBONE.WEIGHTS: {weights} is of another backbone", found=_brief("missing", sorted(missing)),
-                          remedy="name weights of the backbone in MODEL.BACKBONE.NAME")
+        raise SegGenError(
+            f"MODEL.BACKBONE.WEIGHTS: {weights} is of another backbone",
+            found=_brief("missing", sorted(missing)),
+            remedy="name weights of the backbone in MODEL.BACKBONE.NAME",
+        )
     own.load_state_dict(loaded.state_dict())
 
 
@@ -89,35 +98,68 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def _read_weights(weights: str | os.PathLike) -> Mapping[str, Tensor]:
     path = Path(weights)
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.suffix == ".safetensors" and path.is_file() else []
+    files = (
+        sorted(path.glob("*.safetensors"))
+        if path.is_dir()
+        else [path]
+        if path.suffix == ".safetensors" and path.is_file()
+        else []
+    )
     if files:
         return {key: value for file in files for key, value in _load_file(file).items()}
     if path.exists() or not _HUB_ID.fullmatch(str(weights)):
-        raise SegGenError(f"there is no checkpoint at {weights}", expected="a folder with model.safetensors", found="a folder without one" if path.is_dir() else "nothing" if not path.exists() else "a file of another kind",
-                          remedy="check MODEL.WEIGHTS or START_WEIGHTS")
+        raise SegGenError(
+            f"there is no checkpoint at {weights}",
+            expected="a folder with model.safetensors",
+            found="a folder without one"
+            if path.is_dir()
+            else "nothing"
+            if not path.exists()
+            else "a file of another kind",
+            remedy="check MODEL.WEIGHTS or START_WEIGHTS",
+        )
     try:
         return Mask2FormerForUniversalSegmentation.from_pretrained(str(weights)).state_dict()
     except OSError as error:
-        raise SegGenError(f"{weights} is no folder here and cannot be had from the hub", expected="a checkpoint folder, or a hub id",
-                          found=str(error).splitlines()[0]) from error
+        raise SegGenError(
+            f"{weights} is no folder here and cannot be had from the hub",
+            expected="a checkpoint folder, or a hub id",
+            found=str(error).splitlines()[0],
+        ) from error
 
 
 def _load_file(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except Exception as error:  # safetensors raises its own error type
-        raise SegGenError(f"checkpoint {file} cannot be read", expected="a safetensors file", found=str(error),
-                          remedy="it may be truncated: copy it again, or take the checkpoint before it") from error
+        raise SegGenError(
+            f"checkpoint {file} cannot be read",
+            expected="a safetensors file",
+            found=str(error),
+            remedy="it may be truncated: copy it again, or take the checkpoint before it",
+        ) from error
 
 
 def _same_keys(module: nn.Module, loaded: Mapping[str, Tensor], where: str) -> Mapping[str, Tensor]:
     own = module.state_dict()
     missing, unexpected = sorted(own.keys() - loaded.keys()), sorted(loaded.keys() - own.keys())
-    shapes = [f"{key} {_shape(loaded[key])} for {_shape(own[key])}" for key in own.keys() & loaded.keys() if own[key].shape != loaded[key].shape]
-    parts = [_brief(name, rows) for name, rows in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(shapes))) if rows]
+    shapes = [
+        f"{key} {_shape(loaded[key])} for {_shape(own[key])}"
+        for key in own.keys() & loaded.keys()
+        if own[key].shape != loaded[key].shape
+    ]
+    parts = [
+        _brief(name, rows)
+        for name, rows in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(shapes)))
+        if rows
+    ]
     if parts:
-        raise SegGenError(f"{where} is a checkpoint of another model", expected=f"the {len(own)} keys of the configured model", found="; ".join(parts),
-                          remedy="use the config it was trained with, or start from other weights")
+        raise SegGenError(
+            f"{where} is a checkpoint of another model",
+            expected=f"the {len(own)} keys of the configured model",
+            found="; ".join(parts),
+            remedy="use the config it was trained with, or start from other weights",
+        )
     return loaded
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import torch
 import yaml
 from fvcore.common.config import CfgNode
 
@@ -13,6 +14,7 @@ from seggen_d2.foundation.files import read_bytes, read_json
 from .checkpoint import iteration_of, load_network
 from .config import differences, save_config, to_dict
 from .from_config import experiment
+from .plan import plan
 from .run import FINAL, Experiment, Stopped, evaluate_run, finish, position, train
 
 __all__ = ["Stopped", "train_net"]
@@ -34,12 +36,12 @@ def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dr
     run = experiment(cfg, training=not eval_only)
     if eval_only:
         load_network(run.model, cfg.MODEL.WEIGHTS or run.folder / FINAL)
-        run.model.to(_device(cfg.MODEL.DEVICE))
+        run.model.to(cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu"))
         for metrics in evaluate_run(run):
             _tell(metrics)
         return
     if dry_run:
-        print(plan(cfg, run))
+        print(plan(run))
         return
     check_folder(cfg, run, resume)
     if (run.folder / "metrics_final.json").exists() and (run.folder / FINAL).exists() and _is_over(run):
@@ -61,37 +63,23 @@ def check_folder(cfg: CfgNode, run: Experiment, resume: bool) -> None:
         return
     changed = differences(to_dict(cfg), yaml.safe_load(read_bytes(saved)))
     if changed and not resume:
-        raise SegGenError(f"{run.folder} holds checkpoints of another config", expected="a folder of its own for each run", found="; ".join(changed[:8]),
-                          remedy="choose another OUTPUT_DIR, or add --resume to go on from them with this config")
+        raise SegGenError(
+            f"{run.folder} holds checkpoints of another config",
+            expected="a folder of its own for each run",
+            found="; ".join(changed[:8]),
+            remedy="choose another OUTPUT_DIR, or add --resume to go on from them with this config",
+        )
     if changed:
         logger.warning("going on with another config: %s", "; ".join(changed))
 
 
-def plan(cfg: CfgNode, run: Experiment) -> str:
-    """What a run would do, in a few lines."""
-    parameters = sum(parameter.numel() for parameter in run.model.parameters())
-    lines = [f"model      {cfg.MODEL.BACKBONE.NAME}, {parameters / 1e6:.2f} M parameters, {len(run.tests[0].categories)} categories",
-             f"training   {len(run.records)} real samples of {', '.join(cfg.DATASETS.TRAIN)}",
-             f"banks      {', '.join(cfg.SEGGEN.BANKS) or 'none'} ({cfg.SEGGEN.SAMPLING})"]
-    for number, stage in enumerate(run.stages):
-        lines.append(f"stage {number + 1}    {stage.iterations} iterations of {run.options.batch_size} images, p_aug {stage.p_aug:g}, learning rate {stage.base_lr:g}"
-                     + (f", from {stage.start_weights}" if stage.start_weights else ""))
-    size = parameters * 4 * 3 / 2**20
-    lines += [f"test       {', '.join(f'{test.name} ({len(test.records())} images)' for test in run.tests)}",
-              f"output     {run.folder}, about {size * run.options.checkpoints_kept * len(run.stages):.0f} MB of checkpoints"]
-    number, checkpoint = position(run.folder, run.stages)
-    return "\n".join([*lines, f"begins     {f'at stage {number + 1}, iteration {iteration_of(checkpoint)} ({checkpoint})' if checkpoint else 'at the beginning'}"])
-
-
 def _is_over(run: Experiment) -> bool:
     number, checkpoint = position(run.folder, run.stages)
-    return checkpoint is not None and number == len(run.stages) - 1 and iteration_of(checkpoint) >= run.stages[number].iterations
-
-
-def _device(name: str) -> str:
-    import torch
-
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+    return (
+        checkpoint is not None
+        and number == len(run.stages) - 1
+        and iteration_of(checkpoint) >= run.stages[number].iterations
+    )
 
 
 def _tell(metrics: dict) -> None:

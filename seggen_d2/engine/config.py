@@ -18,21 +18,42 @@ from .defaults import NOT_HONOURED, get_defaults
 
 _MANY = 10**9
 _RANGES: dict[str, tuple[float, float]] = {
-    "SEGGEN.P_AUG": (0, 1), "SOLVER.BASE_LR": (0, 10), "SOLVER.MAX_ITER": (1, _MANY), "SOLVER.IMS_PER_BATCH": (1, 10**6),
-    "SOLVER.ACCUMULATE": (1, 10**6), "SOLVER.BACKBONE_MULTIPLIER": (0, 100), "SOLVER.WEIGHT_DECAY": (0, 10), "SOLVER.GAMMA": (0, 1),
-    "SOLVER.WARMUP_FACTOR": (0, 1), "SOLVER.WARMUP_ITERS": (0, _MANY), "SOLVER.CHECKPOINT_PERIOD": (1, _MANY),
-    "SOLVER.CHECKPOINTS_KEPT": (1, _MANY), "SOLVER.LOG_PERIOD": (1, _MANY), "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": (0, _MANY),
-    "TEST.EVAL_PERIOD": (0, _MANY), "TEST.IMS_PER_BATCH": (1, 10**6), "DATALOADER.NUM_WORKERS": (0, 1024), "SEED": (0, 2**32 - 1),
-    "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": (0, 1), "INPUT.MIN_SIZE_TEST": (0, 10**5), "MODEL.MASK_FORMER.DROPOUT": (0, 1),
-    "MODEL.MASK_FORMER.DEC_LAYERS": (2, 1000), "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES": (1, 10**5),
-    "MODEL.MASK_FORMER.TRAIN_NUM_POINTS": (1, 10**7), "MODEL.MASK_FORMER.OVERSAMPLE_RATIO": (1, 1000),
-    "MODEL.MASK_FORMER.IMPORTANCE_SAMPLE_RATIO": (0, 1), "MODEL.MASK_FORMER.SIZE_DIVISIBILITY": (1, 1024),
+    "SEGGEN.P_AUG": (0, 1),
+    "SOLVER.BASE_LR": (0, 10),
+    "SOLVER.MAX_ITER": (1, _MANY),
+    "SOLVER.IMS_PER_BATCH": (1, 10**6),
+    "SOLVER.ACCUMULATE": (1, 10**6),
+    "SOLVER.BACKBONE_MULTIPLIER": (0, 100),
+    "SOLVER.WEIGHT_DECAY": (0, 10),
+    "SOLVER.GAMMA": (0, 1),
+    "SOLVER.WARMUP_FACTOR": (0, 1),
+    "SOLVER.WARMUP_ITERS": (0, _MANY),
+    "SOLVER.CHECKPOINT_PERIOD": (1, _MANY),
+    "SOLVER.CHECKPOINTS_KEPT": (1, _MANY),
+    "SOLVER.LOG_PERIOD": (1, _MANY),
+    "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": (0, _MANY),
+    "TEST.EVAL_PERIOD": (0, _MANY),
+    "TEST.IMS_PER_BATCH": (1, 10**6),
+    "DATALOADER.NUM_WORKERS": (0, 1024),
+    "SEED": (0, 2**32 - 1),
+    "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": (0, 1),
+    "INPUT.MIN_SIZE_TEST": (0, 10**5),
+    "MODEL.MASK_FORMER.DROPOUT": (0, 1),
+    "MODEL.MASK_FORMER.DEC_LAYERS": (2, 1000),
+    "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES": (1, 10**5),
+    "MODEL.MASK_FORMER.TRAIN_NUM_POINTS": (1, 10**7),
+    "MODEL.MASK_FORMER.OVERSAMPLE_RATIO": (1, 1000),
+    "MODEL.MASK_FORMER.IMPORTANCE_SAMPLE_RATIO": (0, 1),
+    "MODEL.MASK_FORMER.SIZE_DIVISIBILITY": (1, 1024),
     "MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS": (1, 1000),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "SEGGEN.ENGINE": ("auto", "transformers", "detectron2"), "SEGGEN.SAMPLING": ("uniform", "paired", "weighted"),
-    "SOLVER.AMP.DTYPE": ("bf16", "fp16"), "SOLVER.LR_SCHEDULER_NAME": ("WarmupPolyLR", "WarmupMultiStepLR"),
-    "INPUT.RANDOM_FLIP": ("horizontal", "none"), "MODEL.DEVICE": ("", "cpu", "cuda"),
+    "SEGGEN.ENGINE": ("auto", "transformers", "detectron2"),
+    "SEGGEN.SAMPLING": ("uniform", "paired", "weighted"),
+    "SOLVER.AMP.DTYPE": ("bf16", "fp16"),
+    "SOLVER.LR_SCHEDULER_NAME": ("WarmupPolyLR", "WarmupMultiStepLR"),
+    "INPUT.RANDOM_FLIP": ("horizontal", "none"),
+    "MODEL.DEVICE": ("", "cpu", "cuda"),
 }
 
 
@@ -49,12 +70,17 @@ def load_config(path: str | os.PathLike | None, overrides: Sequence[str] = ()) -
     values = merge(load_yaml(path) if path else {}, parse_overrides(list(overrides)))
     cfg, ignored = get_defaults(), []
     known = {key for key, _ in flatten(cfg)}
-    for key, value in flatten(values, stop={key for key in known if isinstance(_get(cfg, key), CfgNode)} | {"MODEL.MASK_FORMER.TEST"}):
+    for key, value in flatten(
+        values, stop={key for key in known if isinstance(_get(cfg, key), CfgNode)} | {"MODEL.MASK_FORMER.TEST"}
+    ):
         if key in NOT_HONOURED:
             ignored.append(key)
             continue
         if key not in known:
-            raise SegGenError(f"unknown config key {key!r}" + (f" (in {path} or the pairs after it)" if path else ""), remedy=nearest(key, known))
+            raise SegGenError(
+                f"unknown config key {key!r}" + (f" (in {path} or the pairs after it)" if path else ""),
+                remedy=nearest(key, known),
+            )
         _set(cfg, key, _convert(_get(cfg, key), value, key))
     check_config(cfg)
     cfg.freeze()
@@ -72,13 +98,21 @@ def check_config(cfg: CfgNode) -> None:
     for key, choices in _CHOICES.items():
         check_choice(key, _get(cfg, key), choices)
     if cfg.SOLVER.IMS_PER_BATCH % cfg.SOLVER.ACCUMULATE:
-        raise SegGenError("SOLVER.ACCUMULATE does not divide SOLVER.IMS_PER_BATCH", expected="parts of equal size",
-                          found=f"{cfg.SOLVER.IMS_PER_BATCH} images in {cfg.SOLVER.ACCUMULATE} parts")
+        raise SegGenError(
+            "SOLVER.ACCUMULATE does not divide SOLVER.IMS_PER_BATCH",
+            expected="parts of equal size",
+            found=f"{cfg.SOLVER.IMS_PER_BATCH} images in {cfg.SOLVER.ACCUMULATE} parts",
+        )
     if len(cfg.INPUT.CROP.SIZE) != 2 or min(cfg.INPUT.CROP.SIZE) < 1:
-        raise SegGenError("INPUT.CROP.SIZE is no size", expected="[height, width] in pixels", found=repr(cfg.INPUT.CROP.SIZE))
+        raise SegGenError(
+            "INPUT.CROP.SIZE is no size", expected="[height, width] in pixels", found=repr(cfg.INPUT.CROP.SIZE)
+        )
     if cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM != cfg.MODEL.MASK_FORMER.HIDDEN_DIM:
-        raise SegGenError("MODEL.SEM_SEG_HEAD.CONVS_DIM and MODEL.MASK_FORMER.HIDDEN_DIM differ", expected="one number of channels",
-                          found=f"{cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM} and {cfg.MODEL.MASK_FORMER.HIDDEN_DIM}")
+        raise SegGenError(
+            "MODEL.SEM_SEG_HEAD.CONVS_DIM and MODEL.MASK_FORMER.HIDDEN_DIM differ",
+            expected="one number of channels",
+            found=f"{cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM} and {cfg.MODEL.MASK_FORMER.HIDDEN_DIM}",
+        )
 
 
 def to_dict(node: Any) -> Any:
@@ -95,10 +129,16 @@ def differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
     """``KEY: old -> new`` for every key whose value differs."""
     new_values, old_values = dict(flatten(new)), dict(flatten(old))
     keys = sorted({*new_values, *old_values})
-    return [f"{key}: {old_values.get(key)} -> {new_values.get(key)}" for key in keys if old_values.get(key) != new_values.get(key)]
+    return [
+        f"{key}: {old_values.get(key)} -> {new_values.get(key)}"
+        for key in keys
+        if old_values.get(key) != new_values.get(key)
+    ]
 
 
-def flatten(values: dict[str, Any], prefix: str = "", stop: frozenset[str] | set[str] = frozenset()) -> Iterator[tuple[str, Any]]:
+def flatten(
+    values: dict[str, Any], prefix: str = "", stop: frozenset[str] | set[str] = frozenset()
+) -> Iterator[tuple[str, Any]]:
     """``("A.B", value)`` for every leaf of nested mappings; an empty mapping, and any key of ``stop``, is a leaf."""
     for name, value in values.items():
         key = f"{prefix}{name}"
@@ -121,7 +161,10 @@ def _set(cfg: CfgNode, key: str, value: Any) -> None:
 
 
 def _convert(default: Any, value: Any, key: str) -> Any:
-    """``value`` in the type of ``default``: whole floats are integers, texts may be numbers (YAML's 1e-4), one item is a list."""
+    """``value`` in the type of ``default``.
+
+    Whole floats are integers, texts may be numbers (YAML reads 1e-4 as text), one item makes a list.
+    """
     kind = type(default)
     if isinstance(default, CfgNode) and isinstance(value, dict):
         return CfgNode(value)
@@ -138,4 +181,6 @@ def _convert(default: Any, value: Any, key: str) -> Any:
         return int(value)
     if type(value) is kind:
         return value
-    raise SegGenError(f"config key {key} has the wrong type", expected=kind.__name__, found=f"{value!r} ({type(value).__name__})")
+    raise SegGenError(
+        f"config key {key} has the wrong type", expected=kind.__name__, found=f"{value!r} ({type(value).__name__})"
+    )

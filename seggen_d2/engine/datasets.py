@@ -28,8 +28,11 @@ class DatasetRegistry:
         for file in files:
             source = load_dataset(file)
             if source.name in self.sources:
-                raise SegGenError(f"two files of SEGGEN.DATASETS hold a dataset named {source.name!r}", found=", ".join(files),
-                                  remedy="give one of them another name")
+                raise SegGenError(
+                    f"two files of SEGGEN.DATASETS hold a dataset named {source.name!r}",
+                    found=", ".join(files),
+                    remedy="give one of them another name",
+                )
             self.sources[source.name] = source
 
     def get(self, names: Sequence[str], key: str) -> list[FolderSource]:
@@ -42,8 +45,11 @@ class DatasetRegistry:
             raise SegGenError(f"{key} names no dataset", remedy=nearest("", self.sources))
         for name in names:
             if name not in self.sources:
-                raise SegGenError(f"{key}: no dataset is named {name!r}", expected="a name that a file of SEGGEN.DATASETS holds",
-                                  remedy=nearest(name, self.sources))
+                raise SegGenError(
+                    f"{key}: no dataset is named {name!r}",
+                    expected="a name that a file of SEGGEN.DATASETS holds",
+                    remedy=nearest(name, self.sources),
+                )
         found = [self.sources[name] for name in names]
         for other in found[1:]:
             check_same_categories(found[0].categories, other.categories, a_is=found[0].name, b_is=other.name)
@@ -60,12 +66,18 @@ def open_banks(folders: Sequence[str], train: FolderSource) -> list[Bank]:
     for folder in folders:
         info = read_info(folder)
         if info.task != train.task:
-            raise SegGenError(f"bank {folder} was made for another task", expected=f"{train.task} (dataset {train.name})", found=info.task,
-                              remedy="use a bank of that task, or make one")
+            raise SegGenError(
+                f"bank {folder} was made for another task",
+                expected=f"{train.task} (dataset {train.name})",
+                found=info.task,
+                remedy="use a bank of that task, or make one",
+            )
         check_same_categories(train.categories, info.categories, a_is=f"dataset {train.name}", b_is=f"bank {folder}")
         banks.append(Bank(folder))
         if not len(banks[-1]):
-            raise SegGenError(f"bank {folder} holds no sample", remedy="synthesize into it first, or leave it out of SEGGEN.BANKS")
+            raise SegGenError(
+                f"bank {folder} holds no sample", remedy="synthesize into it first, or leave it out of SEGGEN.BANKS"
+            )
     return banks
 
 
@@ -84,9 +96,17 @@ def check_no_leak(banks: Sequence[Bank], train: Sequence[FolderSource], tests: S
             shared = test_ids.intersection(map(str, bank.column("source_id")))
             leaked = sorted(shared - training_ids)
             if leaked:
-                raise SegGenError(f"bank {bank.root} was made from {len(leaked)} images of the test set {test.name}", expected="no image of a test set",
-                                  found=", ".join(leaked[:5]) + (", ..." if len(leaked) > 5 else ""),
-                                  remedy="make the bank from the training set alone")
+                raise SegGenError(
+                    f"bank {bank.root} was made from {len(leaked)} images of the test set {test.name}",
+                    expected="no image of a test set",
+                    found=", ".join(leaked[:5]) + (", ..." if len(leaked) > 5 else ""),
+                    remedy="make the bank from the training set alone",
+                )
             if shared:
-                logger.warning("%d image ids of the test set %s are also ids of the training set: whether bank %s was made from test images "
-                               "cannot be checked", len(shared), test.name, bank.root)
+                logger.warning(
+                    "%d image ids of the test set %s are also the training set's: whether bank %s was made from test "
+                    "images cannot be checked",
+                    len(shared),
+                    test.name,
+                    bank.root,
+                )

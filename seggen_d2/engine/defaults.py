@@ -1,4 +1,4 @@
-"""Every key of a config, with its default and its meaning. Names are Detectron2's and Mask2Former's where they have one."""
+"""Every key of a config, its default and its meaning. Names are Detectron2's or Mask2Former's where those exist."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ _C.MODEL.PIXEL_MEAN = [123.675, 116.280, 103.530]  # of RGB in [0, 255]
 _C.MODEL.PIXEL_STD = [58.395, 57.120, 57.375]  # likewise
 
 _C.MODEL.BACKBONE = CfgNode()
-_C.MODEL.BACKBONE.NAME = "resnet50"  # tiny-resnet | resnet18 | resnet50 | resnet101 | swin-tiny | swin-small | swin-base | swin-large
-_C.MODEL.BACKBONE.WEIGHTS = ""  # a transformers folder or hub id of the backbone alone (microsoft/resnet-50); "" is random
-_C.MODEL.BACKBONE.OPTIONS = CfgNode(new_allowed=True)  # fields of the backbone's transformers config that differ (embedding_size: 16)
+_C.MODEL.BACKBONE.NAME = (
+    "resnet50"  # tiny-resnet | resnet18 | resnet50 | resnet101 | swin-tiny | swin-small | swin-base | swin-large
+)
+_C.MODEL.BACKBONE.WEIGHTS = (
+    ""  # a transformers folder or hub id of the backbone alone (microsoft/resnet-50); "" is random
+)
+_C.MODEL.BACKBONE.OPTIONS = CfgNode(
+    new_allowed=True
+)  # fields of the backbone's transformers config that differ (embedding_size: 16)
 _C.MODEL.BACKBONE.FREEZE_NORM = False  # keep batch norms as they are: for pre-trained weights and few images a GPU
 
 _C.MODEL.SEM_SEG_HEAD = CfgNode()
@@ -57,7 +63,9 @@ _C.INPUT.MAX_SIZE_TEST = 2048  # pixels of the longest edge at most
 _C.INPUT.CROP = CfgNode()
 _C.INPUT.CROP.ENABLED = True  # crop, and pad smaller images to the crop's size
 _C.INPUT.CROP.SIZE = [512, 512]  # height, width in pixels
-_C.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # a crop with more of one category is drawn again (0.75 for Cityscapes); 1.0 is off
+_C.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = (
+    1.0  # a crop with more of one category is drawn again (0.75 for Cityscapes); 1.0 is off
+)
 _C.INPUT.COLOR_AUG_SSD = True  # SSD's brightness, contrast, saturation and hue jitter
 _C.INPUT.RANDOM_FLIP = "horizontal"  # horizontal | none
 
@@ -72,7 +80,10 @@ _C.SOLVER.WEIGHT_DECAY_NORM = 0.0  # of normalisation layers
 _C.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # of query and position embeddings
 _C.SOLVER.LR_SCHEDULER_NAME = "WarmupPolyLR"  # WarmupPolyLR | WarmupMultiStepLR
 _C.SOLVER.POLY_LR_POWER = 0.9  # WarmupPolyLR: (1 - t / T) ** power
-_C.SOLVER.STEPS = [0.88889, 0.96296]  # WarmupMultiStepLR: shares of a stage, or iterations of it, after which the rate drops
+_C.SOLVER.STEPS = [
+    0.88889,
+    0.96296,
+]  # WarmupMultiStepLR: shares of a stage, or iterations of it, after which the rate drops
 _C.SOLVER.GAMMA = 0.1  # factor of each drop
 _C.SOLVER.WARMUP_ITERS = 0  # iterations of linear warm-up at the start of each stage
 _C.SOLVER.WARMUP_FACTOR = 1.0  # share of the learning rate at which the warm-up begins
@@ -102,16 +113,48 @@ _C.SEGGEN.SAMPLE_WEIGHTS = ""  # weighted: the bank's column, or scores/NAME:col
 _C.SEGGEN.STAGES = []  # list of {P_AUG, ITERATIONS, BASE_LR, START_WEIGHTS}; [] is one stage of the keys above
 
 # Keys of Detectron2 and Mask2Former configs that may stand in a file and that this engine does not read.
-NOT_HONOURED = frozenset("""
-VERSION CUDNN_BENCHMARK FLOAT32_PRECISION VIS_PERIOD MODEL.META_ARCHITECTURE MODEL.MASK_ON MODEL.BACKBONE.FREEZE_AT MODEL.SEM_SEG_HEAD.NAME
-MODEL.SEM_SEG_HEAD.NUM_CLASSES MODEL.SEM_SEG_HEAD.IGNORE_VALUE MODEL.SEM_SEG_HEAD.LOSS_WEIGHT MODEL.SEM_SEG_HEAD.NORM
-MODEL.SEM_SEG_HEAD.COMMON_STRIDE MODEL.SEM_SEG_HEAD.IN_FEATURES MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME
-MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME
-MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE MODEL.MASK_FORMER.DEEP_SUPERVISION MODEL.MASK_FORMER.ENC_LAYERS MODEL.MASK_FORMER.PRE_NORM
-MODEL.MASK_FORMER.ENFORCE_INPUT_PROJ MODEL.MASK_FORMER.TEST DATALOADER.FILTER_EMPTY_ANNOTATIONS DATALOADER.SAMPLER_TRAIN
-INPUT.FORMAT INPUT.DATASET_MAPPER_NAME INPUT.MIN_SIZE_TRAIN_SAMPLING INPUT.CROP.TYPE INPUT.SIZE_DIVISIBILITY
-SOLVER.OPTIMIZER SOLVER.CLIP_GRADIENTS.CLIP_TYPE SOLVER.CLIP_GRADIENTS.NORM_TYPE SOLVER.WARMUP_METHOD SOLVER.BIAS_LR_FACTOR SOLVER.MOMENTUM TEST.AUG TEST.DETECTIONS_PER_IMAGE
-""".split())
+NOT_HONOURED = frozenset(
+    [
+        "VERSION",
+        "CUDNN_BENCHMARK",
+        "FLOAT32_PRECISION",
+        "VIS_PERIOD",
+        "MODEL.META_ARCHITECTURE",
+        "MODEL.MASK_ON",
+        "MODEL.BACKBONE.FREEZE_AT",
+        "MODEL.SEM_SEG_HEAD.NAME",
+        "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
+        "MODEL.SEM_SEG_HEAD.IGNORE_VALUE",
+        "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT",
+        "MODEL.SEM_SEG_HEAD.NORM",
+        "MODEL.SEM_SEG_HEAD.COMMON_STRIDE",
+        "MODEL.SEM_SEG_HEAD.IN_FEATURES",
+        "MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME",
+        "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES",
+        "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME",
+        "MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE",
+        "MODEL.MASK_FORMER.DEEP_SUPERVISION",
+        "MODEL.MASK_FORMER.ENC_LAYERS",
+        "MODEL.MASK_FORMER.PRE_NORM",
+        "MODEL.MASK_FORMER.ENFORCE_INPUT_PROJ",
+        "MODEL.MASK_FORMER.TEST",
+        "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
+        "DATALOADER.SAMPLER_TRAIN",
+        "INPUT.FORMAT",
+        "INPUT.DATASET_MAPPER_NAME",
+        "INPUT.MIN_SIZE_TRAIN_SAMPLING",
+        "INPUT.CROP.TYPE",
+        "INPUT.SIZE_DIVISIBILITY",
+        "SOLVER.OPTIMIZER",
+        "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
+        "SOLVER.CLIP_GRADIENTS.NORM_TYPE",
+        "SOLVER.WARMUP_METHOD",
+        "SOLVER.BIAS_LR_FACTOR",
+        "SOLVER.MOMENTUM",
+        "TEST.AUG",
+        "TEST.DETECTIONS_PER_IMAGE",
+    ]
+)
 
 
 def get_defaults() -> CfgNode:

@@ -37,19 +37,38 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
     stages = stages_of(cfg)
     needs_banks = training and any(stage.p_aug > 0 for stage in stages)
     if needs_banks and not cfg.SEGGEN.BANKS:
-        raise SegGenError("P_AUG is above 0 and there is no bank to swap from", expected="bank folders in SEGGEN.BANKS", found="SEGGEN.BANKS: []",
-                          remedy="name a bank, or set P_AUG to 0")
+        raise SegGenError(
+            "P_AUG is above 0 and there is no bank to swap from",
+            expected="bank folders in SEGGEN.BANKS",
+            found="SEGGEN.BANKS: []",
+            remedy="name a bank, or set P_AUG to 0",
+        )
     banks = open_banks(cfg.SEGGEN.BANKS, train[0]) if needs_banks else []
     check_no_leak(banks, train, tests)
     categories = train[0].categories
     bare = DatasetMapper(_training_steps(cfg, categories), SemanticTargets(categories), seed=cfg.SEED)
-    swap = partial(SwapMapper, bare, banks, bank_weights=list(cfg.SEGGEN.BANK_WEIGHTS) or None, sampling=cfg.SEGGEN.SAMPLING,
-                   sample_weights=cfg.SEGGEN.SAMPLE_WEIGHTS or None, seed=cfg.SEED)
+    swap = partial(
+        SwapMapper,
+        bare,
+        banks,
+        bank_weights=list(cfg.SEGGEN.BANK_WEIGHTS) or None,
+        sampling=cfg.SEGGEN.SAMPLING,
+        sample_weights=cfg.SEGGEN.SAMPLE_WEIGHTS or None,
+        seed=cfg.SEED,
+    )
     return Experiment(
-        model=build_model(cfg, categories), weights=cfg.MODEL.WEIGHTS, stages=stages, options=solver_options(cfg),
-        records=[record for source in train for record in source.records()] if training else [], tests=tests,
-        mapper_at=swap, test_batch=cfg.TEST.IMS_PER_BATCH,
-        test_mapper=DatasetMapper(test_augmentations(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)), folder=Path(cfg.OUTPUT_DIR))
+        model=build_model(cfg, categories),
+        weights=cfg.MODEL.WEIGHTS,
+        banks=banks,
+        stages=stages,
+        options=solver_options(cfg),
+        records=[record for source in train for record in source.records()] if training else [],
+        tests=tests,
+        mapper_at=swap,
+        test_batch=cfg.TEST.IMS_PER_BATCH,
+        test_mapper=DatasetMapper(test_augmentations(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)),
+        folder=Path(cfg.OUTPUT_DIR),
+    )
 
 
 def choose_engine(name: str) -> None:
@@ -59,8 +78,12 @@ def choose_engine(name: str) -> None:
         SegGenError: Detectron2 was asked for.
     """
     if name == "detectron2":
-        raise SegGenError("SEGGEN.ENGINE detectron2: the Detectron2 plugin is not part of this version", expected="auto | transformers",
-                          found="detectron2", remedy="set SEGGEN.ENGINE to transformers; the same config file serves")
+        raise SegGenError(
+            "SEGGEN.ENGINE detectron2: the Detectron2 plugin is not part of this version",
+            expected="auto | transformers",
+            found="detectron2",
+            remedy="set SEGGEN.ENGINE to transformers; the same config file serves",
+        )
 
 
 def build_model(cfg: CfgNode, categories: Categories) -> Mask2Former:
@@ -68,13 +91,31 @@ def build_model(cfg: CfgNode, categories: Categories) -> Mask2Former:
     torch.manual_seed(cfg.SEED)
     head, former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
     model = build_mask2former(
-        len(categories), backbone=cfg.MODEL.BACKBONE.NAME, backbone_options=dict(cfg.MODEL.BACKBONE.OPTIONS), class_names=categories.names,
-        queries=former.NUM_OBJECT_QUERIES, encoder_layers=head.TRANSFORMER_ENC_LAYERS, decoder_layers=former.DEC_LAYERS - 1,
-        feature_size=former.HIDDEN_DIM, mask_feature_size=head.MASK_DIM, heads=former.NHEADS, feedforward_size=former.DIM_FEEDFORWARD,
-        encoder_feedforward_size=head.ENC_FEEDFORWARD_DIM, dropout=former.DROPOUT, class_weight=former.CLASS_WEIGHT, mask_weight=former.MASK_WEIGHT,
-        dice_weight=former.DICE_WEIGHT, no_object_weight=former.NO_OBJECT_WEIGHT, points=former.TRAIN_NUM_POINTS,
-        oversample_ratio=former.OVERSAMPLE_RATIO, importance_sample_ratio=former.IMPORTANCE_SAMPLE_RATIO, pixel_mean=cfg.MODEL.PIXEL_MEAN,
-        pixel_std=cfg.MODEL.PIXEL_STD, size_divisibility=former.SIZE_DIVISIBILITY, freeze_norm=cfg.MODEL.BACKBONE.FREEZE_NORM)
+        len(categories),
+        backbone=cfg.MODEL.BACKBONE.NAME,
+        backbone_options=dict(cfg.MODEL.BACKBONE.OPTIONS),
+        class_names=categories.names,
+        queries=former.NUM_OBJECT_QUERIES,
+        encoder_layers=head.TRANSFORMER_ENC_LAYERS,
+        decoder_layers=former.DEC_LAYERS - 1,
+        feature_size=former.HIDDEN_DIM,
+        mask_feature_size=head.MASK_DIM,
+        heads=former.NHEADS,
+        feedforward_size=former.DIM_FEEDFORWARD,
+        encoder_feedforward_size=head.ENC_FEEDFORWARD_DIM,
+        dropout=former.DROPOUT,
+        class_weight=former.CLASS_WEIGHT,
+        mask_weight=former.MASK_WEIGHT,
+        dice_weight=former.DICE_WEIGHT,
+        no_object_weight=former.NO_OBJECT_WEIGHT,
+        points=former.TRAIN_NUM_POINTS,
+        oversample_ratio=former.OVERSAMPLE_RATIO,
+        importance_sample_ratio=former.IMPORTANCE_SAMPLE_RATIO,
+        pixel_mean=cfg.MODEL.PIXEL_MEAN,
+        pixel_std=cfg.MODEL.PIXEL_STD,
+        size_divisibility=former.SIZE_DIVISIBILITY,
+        freeze_norm=cfg.MODEL.BACKBONE.FREEZE_NORM,
+    )
     if cfg.MODEL.BACKBONE.WEIGHTS:
         load_backbone(model, cfg.MODEL.BACKBONE.WEIGHTS)
     return model
@@ -82,24 +123,52 @@ def build_model(cfg: CfgNode, categories: Categories) -> Mask2Former:
 
 def stages_of(cfg: CfgNode) -> tuple[Stage, ...]:
     """``SEGGEN.STAGES``, or the one stage that ``P_AUG``, ``MAX_ITER`` and ``BASE_LR`` describe."""
-    return stages_from(cfg.SEGGEN.STAGES, p_aug=cfg.SEGGEN.P_AUG, iterations=cfg.SOLVER.MAX_ITER, base_lr=cfg.SOLVER.BASE_LR)
+    return stages_from(
+        cfg.SEGGEN.STAGES, p_aug=cfg.SEGGEN.P_AUG, iterations=cfg.SOLVER.MAX_ITER, base_lr=cfg.SOLVER.BASE_LR
+    )
 
 
 def solver_options(cfg: CfgNode) -> SolverOptions:
     """The optimisation of every stage."""
     solver = cfg.SOLVER
     return SolverOptions(
-        batch_size=solver.IMS_PER_BATCH, accumulate=solver.ACCUMULATE, backbone_multiplier=solver.BACKBONE_MULTIPLIER, weight_decay=solver.WEIGHT_DECAY,
-        weight_decay_norm=solver.WEIGHT_DECAY_NORM, weight_decay_embed=solver.WEIGHT_DECAY_EMBED, schedule=solver.LR_SCHEDULER_NAME,
-        power=solver.POLY_LR_POWER, steps=tuple(solver.STEPS), gamma=solver.GAMMA, warmup_iterations=solver.WARMUP_ITERS,
-        warmup_factor=solver.WARMUP_FACTOR, clip_norm=solver.CLIP_GRADIENTS.CLIP_VALUE if solver.CLIP_GRADIENTS.ENABLED else 0.0,
-        precision=solver.AMP.DTYPE if solver.AMP.ENABLED else "", checkpoint_period=solver.CHECKPOINT_PERIOD,
-        checkpoints_kept=solver.CHECKPOINTS_KEPT, log_period=solver.LOG_PERIOD, eval_period=cfg.TEST.EVAL_PERIOD,
-        workers=cfg.DATALOADER.NUM_WORKERS, tensorboard=solver.TENSORBOARD, seed=cfg.SEED, device=cfg.MODEL.DEVICE)
+        batch_size=solver.IMS_PER_BATCH,
+        accumulate=solver.ACCUMULATE,
+        groups={
+            "backbone_multiplier": solver.BACKBONE_MULTIPLIER,
+            "weight_decay": solver.WEIGHT_DECAY,
+            "weight_decay_norm": solver.WEIGHT_DECAY_NORM,
+            "weight_decay_embed": solver.WEIGHT_DECAY_EMBED,
+        },
+        schedule={
+            "schedule": solver.LR_SCHEDULER_NAME,
+            "power": solver.POLY_LR_POWER,
+            "steps": tuple(solver.STEPS),
+            "gamma": solver.GAMMA,
+            "warmup_iterations": solver.WARMUP_ITERS,
+            "warmup_factor": solver.WARMUP_FACTOR,
+        },
+        clip_norm=solver.CLIP_GRADIENTS.CLIP_VALUE if solver.CLIP_GRADIENTS.ENABLED else 0.0,
+        precision=solver.AMP.DTYPE if solver.AMP.ENABLED else "",
+        checkpoint_period=solver.CHECKPOINT_PERIOD,
+        checkpoints_kept=solver.CHECKPOINTS_KEPT,
+        log_period=solver.LOG_PERIOD,
+        eval_period=cfg.TEST.EVAL_PERIOD,
+        workers=cfg.DATALOADER.NUM_WORKERS,
+        tensorboard=solver.TENSORBOARD,
+        seed=cfg.SEED,
+        device=cfg.MODEL.DEVICE,
+    )
 
 
 def _training_steps(cfg: CfgNode, categories: Categories) -> list:
     crop = cfg.INPUT.CROP
     return training_augmentations(
-        cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, crop=tuple(crop.SIZE) if crop.ENABLED else None, color_jitter=cfg.INPUT.COLOR_AUG_SSD,
-        flip=cfg.INPUT.RANDOM_FLIP == "horizontal", max_category_area=crop.SINGLE_CATEGORY_MAX_AREA, ignore_id=categories.ignore_id)
+        cfg.INPUT.MIN_SIZE_TRAIN,
+        cfg.INPUT.MAX_SIZE_TRAIN,
+        crop=tuple(crop.SIZE) if crop.ENABLED else None,
+        color_jitter=cfg.INPUT.COLOR_AUG_SSD,
+        flip=cfg.INPUT.RANDOM_FLIP == "horizontal",
+        max_category_area=crop.SINGLE_CATEGORY_MAX_AREA,
+        ignore_id=categories.ignore_id,
+    )

@@ -14,8 +14,13 @@ from seggen_d2.sources import FolderSource
 
 
 @torch.no_grad()
-def predict(model: Mask2Former, records: Sequence[dict[str, Any]], mapper: Callable[[dict[str, Any]], dict[str, Any]], *,
-            batch_size: int = 1) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def predict(
+    model: Mask2Former,
+    records: Sequence[dict[str, Any]],
+    mapper: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    batch_size: int = 1,
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Each record with its predicted (H, W) category ids, at the image's own size. The model is left in its mode."""
     training = model.training
     model.eval()
@@ -28,7 +33,9 @@ def predict(model: Mask2Former, records: Sequence[dict[str, Any]], mapper: Calla
         model.train(training)
 
 
-def evaluate(model: Mask2Former, source: FolderSource, mapper: Callable[[dict[str, Any]], dict[str, Any]], *, batch_size: int = 1) -> dict[str, Any]:
+def evaluate(
+    model: Mask2Former, source: FolderSource, mapper: Callable[[dict[str, Any]], dict[str, Any]], *, batch_size: int = 1
+) -> dict[str, Any]:
     """``{"miou": percent, "per_class": {name: percent}, ...}`` of the model's predictions on ``source``."""
     targets, n = SemanticTargets(source.categories), len(source.categories)
     counts = np.zeros((n, n), np.int64)

@@ -13,11 +13,22 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
-_EMBEDDINGS = ("relative_position_bias_table", "position_embeddings", "level_embed")  # parameters that are embeddings in all but type
+_EMBEDDINGS = (
+    "relative_position_bias_table",
+    "position_embeddings",
+    "level_embed",
+)  # parameters that are embeddings in all but type
 
 
-def parameter_groups(model: nn.Module, *, base_lr: float, backbone_multiplier: float, weight_decay: float, weight_decay_norm: float,
-                     weight_decay_embed: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module,
+    *,
+    base_lr: float,
+    backbone_multiplier: float = 0.1,
+    weight_decay: float = 0.05,
+    weight_decay_norm: float = 0.0,
+    weight_decay_embed: float = 0.0,
+) -> list[dict[str, Any]]:
     """Trainable parameters grouped by learning rate and weight decay.
 
     Args:
@@ -32,7 +43,9 @@ def parameter_groups(model: nn.Module, *, base_lr: float, backbone_multiplier: f
                 continue
             lr = base_lr * (backbone_multiplier if id(parameter) in backbone else 1.0)
             embedding = isinstance(module, nn.Embedding) or name in _EMBEDDINGS
-            decay = weight_decay_norm if isinstance(module, _NORMS) else weight_decay_embed if embedding else weight_decay
+            decay = (
+                weight_decay_norm if isinstance(module, _NORMS) else weight_decay_embed if embedding else weight_decay
+            )
             groups.setdefault((lr, decay), []).append(parameter)
     return [{"params": parameters, "lr": lr, "weight_decay": decay} for (lr, decay), parameters in groups.items()]
 
@@ -45,8 +58,16 @@ def build_adamw(groups: list[dict[str, Any]]) -> torch.optim.AdamW:
         return torch.optim.AdamW(groups)
 
 
-def learning_rate_factor(iterations: int, *, schedule: str = "WarmupPolyLR", power: float = 0.9, steps: Sequence[float] = (),
-                         gamma: float = 0.1, warmup_iterations: int = 0, warmup_factor: float = 1.0) -> Callable[[int], float]:
+def learning_rate_factor(
+    iterations: int,
+    *,
+    schedule: str = "WarmupPolyLR",
+    power: float = 0.9,
+    steps: Sequence[float] = (),
+    gamma: float = 0.1,
+    warmup_iterations: int = 0,
+    warmup_factor: float = 1.0,
+) -> Callable[[int], float]:
     """The share of the base learning rate at each iteration, 0 to ``iterations``.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import set_seed
 
+from seggen_d2.bank import Bank
 from seggen_d2.foundation.files import write_json
 from seggen_d2.mixing import NumberedSampler, Stage
 from seggen_d2.modeling import Mask2Former
@@ -22,7 +23,8 @@ from .callbacks import EvaluateEvery, ProgressBar, StopOnSignal
 from .checkpoint import iteration_of, last_checkpoint, load_network, save_network
 from .inference import evaluate
 from .loader import train_loader
-from .trainer import JsonLines, SegmentationTrainer, SolverOptions
+from .log import JsonLines
+from .trainer import SegmentationTrainer, SolverOptions
 
 FINAL = "model_final"
 
@@ -39,8 +41,10 @@ class Experiment:
         model: with the weights that stage 0 starts from, unless ``weights`` names others.
         records: real training records. mapper_at: from p_aug to the mapper of a stage.
         stages: in order. options: of every stage's optimisation.
-        tests: datasets to evaluate; the first one's mIoU is the run's. test_mapper: for their images; test_batch: images at once.
-        folder: everything written goes here. weights: a checkpoint folder, or "".
+        tests: datasets to evaluate; the first one's mIoU is the run's.
+        test_mapper: for their images. test_batch: images at once.
+        folder: everything written goes here. banks: opened, for the plan.
+        weights: a checkpoint folder, or "".
     """
 
     model: Mask2Former
@@ -52,6 +56,7 @@ class Experiment:
     test_mapper: Callable[..., dict[str, Any]]
     test_batch: int
     folder: Path
+    banks: Sequence[Bank] = ()
     weights: str = ""
 
 
@@ -85,7 +90,8 @@ def train(run: Experiment) -> float:
         if checkpoint is None and run.stages[number].start_weights:
             load_network(run.model, run.stages[number].start_weights)
         train_stage(run, number, checkpoint)
-    save_network(run.model, run.folder / FINAL)
+    if _rank()[0] == 0:
+        save_network(run.model, run.folder / FINAL)
     return time.perf_counter() - began
 
 
@@ -96,39 +102,70 @@ def train_stage(run: Experiment, number: int, checkpoint: Path | None) -> None:
     past = iteration_of(checkpoint) if checkpoint else 0
     set_seed(options.seed + number)
     rank, ranks = _rank()
-    sampler = NumberedSampler(len(run.records), seed=options.seed, start_number=(done + past) * options.batch_size, rank=rank, world_size=ranks)
-    loader = train_loader(run.records, run.mapper_at(stage.p_aug), sampler, workers=options.workers,
-                          batch_size=options.batch_size // (options.accumulate * ranks))
-    lines = JsonLines(run.folder / "metrics.json", keep_before=done + past)
+    sampler = NumberedSampler(
+        len(run.records),
+        seed=options.seed,
+        start_number=(done + past) * options.batch_size,
+        rank=rank,
+        world_size=ranks,
+    )
+    loader = train_loader(
+        run.records,
+        run.mapper_at(stage.p_aug),
+        sampler,
+        workers=options.workers,
+        batch_size=options.batch_size // (options.accumulate * ranks),
+    )
+    lines = JsonLines(run.folder / "metrics.json", keep_before=done + past if rank == 0 else None)
     bar = ProgressBar(f"stage {number + 1}/{len(run.stages)}, p_aug {stage.p_aug:g}")
 
     def on_log(entry: dict[str, Any]) -> None:
-        bar.show({short: entry[name] for short, name in (("real", "loss_real"), ("synthetic", "loss_synthetic")) if name in entry})
+        bar.show({origin: entry[f"loss_{origin}"] for origin in ("real", "synthetic") if f"loss_{origin}" in entry})
         lines({"stage": number, **entry, "iteration": done + entry["iteration"]})
 
     def on_evaluation(iteration: int) -> None:
         lines({"stage": number, "iteration": done + iteration, "miou": evaluate_run(run)[0]["miou"]})
 
     with StopOnSignal() as stop:
-        trainer = SegmentationTrainer(run.model, loader, folder=run.folder / f"stage-{number}", base_lr=stage.base_lr, iterations=stage.iterations,
-                                      options=options, on_log=on_log, callbacks=[bar, stop, EvaluateEvery(options.eval_period, on_evaluation)])
+        trainer = SegmentationTrainer(
+            run.model,
+            loader,
+            folder=run.folder / f"stage-{number}",
+            base_lr=stage.base_lr,
+            iterations=stage.iterations,
+            options=options,
+            on_log=on_log,
+            callbacks=[bar, stop, EvaluateEvery(options.eval_period, on_evaluation)],
+        )
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.stopped and trainer.state.global_step < stage.iterations:
-        raise Stopped(f"stopped at iteration {done + trainer.state.global_step}; the same command goes on from there "
-                      f"(checkpoint {run.folder / f'stage-{number}' / f'checkpoint-{trainer.state.global_step}'})")
+        raise Stopped(
+            f"stopped at iteration {done + trainer.state.global_step}; the same command goes on from there "
+            f"(checkpoint {run.folder / f'stage-{number}' / f'checkpoint-{trainer.state.global_step}'})"
+        )
 
 
 def evaluate_run(run: Experiment) -> list[dict[str, Any]]:
     """The metrics of every test set, the first first."""
-    return [{"dataset": test.name, **evaluate(run.model, test, run.test_mapper, batch_size=run.test_batch)} for test in run.tests]
+    return [
+        {"dataset": test.name, **evaluate(run.model, test, run.test_mapper, batch_size=run.test_batch)}
+        for test in run.tests
+    ]
 
 
 def finish(run: Experiment, seconds: float) -> dict[str, Any]:
     """Evaluate and write ``metrics_final.json``: mIoU and IoUs in percent, iterations, seconds, peak memory in MB."""
     first, *others = evaluate_run(run)
     iterations = sum(stage.iterations for stage in run.stages)
-    metrics = {**first, "iterations": iterations, "seconds": round(seconds, 1), "peak_rss_mb": peak_rss_mb(), "others": others}
-    write_json(run.folder / "metrics_final.json", metrics)
+    metrics = {
+        **first,
+        "iterations": iterations,
+        "seconds": round(seconds, 1),
+        "peak_rss_mb": peak_rss_mb(),
+        "others": others,
+    }
+    if _rank()[0] == 0:
+        write_json(run.folder / "metrics_final.json", metrics)
     return metrics
 
 

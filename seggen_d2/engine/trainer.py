@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +29,8 @@ class SolverOptions:
 
     batch_size: int = 16
     accumulate: int = 1
-    backbone_multiplier: float = 0.1
-    weight_decay: float = 0.05
-    weight_decay_norm: float = 0.0
-    weight_decay_embed: float = 0.0
-    schedule: str = "WarmupPolyLR"
-    power: float = 0.9
-    steps: tuple[float, ...] = ()
-    gamma: float = 0.1
-    warmup_iterations: int = 0
-    warmup_factor: float = 1.0
+    groups: Mapping[str, float] = field(default_factory=dict)  # keywords of parameter_groups
+    schedule: Mapping[str, Any] = field(default_factory=dict)  # keywords of learning_rate_factor
     clip_norm: float = 0.01
     precision: str = ""  # "" | bf16 | fp16
     checkpoint_period: int = 5000
@@ -65,13 +56,28 @@ class SegmentationTrainer(Trainer):
         callbacks: further watchers.
     """
 
-    def __init__(self, model: Mask2Former, loader: DataLoader, *, folder: Path, base_lr: float, iterations: int, options: SolverOptions,
-                 on_log: Callable[[dict[str, Any]], None], callbacks: list[TrainerCallback] | None = None):
+    def __init__(
+        self,
+        model: Mask2Former,
+        loader: DataLoader,
+        *,
+        folder: Path,
+        base_lr: float,
+        iterations: int,
+        options: SolverOptions,
+        on_log: Callable[[dict[str, Any]], None],
+        callbacks: list[TrainerCallback] | None = None,
+    ):
         self.loader, self.options, self.base_lr, self.on_log = loader, options, base_lr, on_log
         self.loss_sums: dict[str, Tensor | float] = defaultdict(float)
         self.loss_counts: dict[str, int] = defaultdict(int)
         self.last_log = time.perf_counter()
-        super().__init__(model=model, args=training_arguments(folder, iterations, options), train_dataset=loader.dataset, callbacks=callbacks)
+        super().__init__(
+            model=model,
+            args=training_arguments(folder, iterations, options),
+            train_dataset=loader.dataset,
+            callbacks=callbacks,
+        )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
@@ -80,17 +86,12 @@ class SegmentationTrainer(Trainer):
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            options = self.options
-            self.optimizer = build_adamw(parameter_groups(
-                self.model, base_lr=self.base_lr, backbone_multiplier=options.backbone_multiplier, weight_decay=options.weight_decay,
-                weight_decay_norm=options.weight_decay_norm, weight_decay_embed=options.weight_decay_embed))
+            self.optimizer = build_adamw(parameter_groups(self.model, base_lr=self.base_lr, **self.options.groups))
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         if self.lr_scheduler is None:
-            options = self.options
-            factor = learning_rate_factor(num_training_steps, schedule=options.schedule, power=options.power, steps=options.steps, gamma=options.gamma,
-                                          warmup_iterations=options.warmup_iterations, warmup_factor=options.warmup_factor)
+            factor = learning_rate_factor(num_training_steps, **self.options.schedule)
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
             self._created_lr_scheduler = True
         return self.lr_scheduler
@@ -117,20 +118,28 @@ class SegmentationTrainer(Trainer):
         if "loss" not in logs:  # the summary at the end
             return
         if not math.isfinite(logs["loss"]):
-            raise SegGenError(f"the training loss is not finite at iteration {self.state.global_step}", found=str(logs["loss"]),
-                              remedy="lower SOLVER.BASE_LR, or turn SOLVER.AMP off; the last checkpoint is kept")
+            raise SegGenError(
+                f"the training loss is not finite at iteration {self.state.global_step}",
+                found=str(logs["loss"]),
+                remedy="lower SOLVER.BASE_LR, or turn SOLVER.AMP off; the last checkpoint is kept",
+            )
+        facts = {"lr": logs["learning_rate"], **({"grad_norm": logs["grad_norm"]} if "grad_norm" in logs else {})}
+        means = self._drain()
+        super().log({**logs, **means}, start_time)
+        if self.is_world_process_zero():
+            self.on_log({"iteration": self.state.global_step, "total_loss": logs["loss"], **means, **facts})
+
+    def _drain(self) -> dict[str, float]:
+        """The means since the last call, over this process's samples."""
+        images, now = self.loss_counts["loss_ce"], time.perf_counter()
+        iterations = images / (self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps)
         means = {name: float(self.loss_sums[name]) / count for name, count in self.loss_counts.items()}
-        now = time.perf_counter()
-        iterations = self.loss_counts["loss_ce"] / (self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps)
-        entry = {"total_loss": logs["loss"], **means, "lr": logs["learning_rate"], "grad_norm": logs.get("grad_norm"),
-                 "synthetic_share": self.loss_counts["loss_synthetic"] / max(1, self.loss_counts["loss_ce"]),
-                 "seconds_per_iteration": (now - self.last_log) / iterations}
+        means["synthetic_share"] = self.loss_counts.get("loss_synthetic", 0) / images
+        means["seconds_per_iteration"] = (now - self.last_log) / iterations
         self.loss_sums.clear()
         self.loss_counts.clear()
         self.last_log = now
-        super().log({**logs, **means}, start_time)
-        if self.is_world_process_zero():
-            self.on_log({"iteration": self.state.global_step, **{key: value for key, value in entry.items() if value is not None}})
+        return means
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """The network as a transformers folder; no pickled arguments beside it."""
@@ -145,37 +154,33 @@ def training_arguments(folder: Path, iterations: int, options: SolverOptions) ->
     """Hugging Face's arguments for one stage; the batch is shared out over processes and accumulated parts."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if options.batch_size % (processes * options.accumulate):
-        raise SegGenError("SOLVER.IMS_PER_BATCH cannot be shared out", expected="a multiple of processes x SOLVER.ACCUMULATE",
-                          found=f"{options.batch_size} images, {processes} processes, {options.accumulate} parts")
+        raise SegGenError(
+            "SOLVER.IMS_PER_BATCH cannot be shared out",
+            expected="a multiple of processes x SOLVER.ACCUMULATE",
+            found=f"{options.batch_size} images, {processes} processes, {options.accumulate} parts",
+        )
     arguments = TrainingArguments(
-        output_dir=str(folder), max_steps=iterations, per_device_train_batch_size=options.batch_size // (processes * options.accumulate),
-        gradient_accumulation_steps=options.accumulate, max_grad_norm=options.clip_norm, bf16=options.precision == "bf16",
-        fp16=options.precision == "fp16", save_strategy="steps", save_steps=options.checkpoint_period, save_total_limit=options.checkpoints_kept,
-        logging_strategy="steps", logging_steps=options.log_period, logging_nan_inf_filter=False, ignore_data_skip=True,
-        remove_unused_columns=False, report_to=["tensorboard"] if options.tensorboard else [], seed=options.seed, disable_tqdm=True,
-        use_cpu=options.device == "cpu", eval_strategy="no")
+        output_dir=str(folder),
+        max_steps=iterations,
+        per_device_train_batch_size=options.batch_size // (processes * options.accumulate),
+        gradient_accumulation_steps=options.accumulate,
+        max_grad_norm=options.clip_norm,
+        bf16=options.precision == "bf16",
+        fp16=options.precision == "fp16",
+        save_strategy="steps",
+        save_steps=options.checkpoint_period,
+        save_total_limit=options.checkpoints_kept,
+        logging_strategy="steps",
+        logging_steps=options.log_period,
+        logging_nan_inf_filter=False,
+        ignore_data_skip=True,
+        remove_unused_columns=False,
+        report_to=["tensorboard"] if options.tensorboard else [],
+        seed=options.seed,
+        disable_tqdm=True,
+        use_cpu=options.device == "cpu",
+        eval_strategy="no",
+    )
     if processes == 1 and arguments.n_gpu > 1:
         arguments._n_gpu = 1  # several GPUs are used by torchrun, a process each; not by DataParallel
     return arguments
-
-
-class JsonLines:
-    """Appends mappings to a file, one JSON line each, and drops those past an iteration when a run goes on from there."""
-
-    def __init__(self, path: Path, keep_before: int):
-        self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if _iteration(line) <= keep_before]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in kept))
-
-    def __call__(self, entry: dict[str, Any]) -> None:
-        with open(self.path, "a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-
-def _iteration(line: str) -> float:
-    try:
-        return json.loads(line)["iteration"]
-    except (json.JSONDecodeError, KeyError, TypeError):  # a line cut short by a kill
-        return math.inf

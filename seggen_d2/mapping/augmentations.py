@@ -29,7 +29,9 @@ class ResizeShortestEdge:
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 1:
-            raise SegGenError("the shortest edge has no length to choose from", expected="pixels, 1 or more", found=repr(self.lengths))
+            raise SegGenError(
+                "the shortest edge has no length to choose from", expected="pixels, 1 or more", found=repr(self.lengths)
+            )
 
     def __call__(self, image: np.ndarray, labels: Labels, generator: np.random.Generator) -> tuple[np.ndarray, Labels]:
         length = self.lengths[generator.integers(len(self.lengths))]
@@ -140,11 +142,21 @@ class FixedSizePad:
         if not below and not right:
             return image, labels
         padded = np.pad(image, ((0, below), (0, right), (0, 0)), constant_values=128)
-        return padded, None if labels is None else np.pad(labels, ((0, below), (0, right)), constant_values=self.ignore_id)
+        return padded, None if labels is None else np.pad(
+            labels, ((0, below), (0, right)), constant_values=self.ignore_id
+        )
 
 
-def training_augmentations(lengths: Sequence[int], max_size: int, *, crop: tuple[int, int] | None, color_jitter: bool, flip: bool,
-                           max_category_area: float = 1.0, ignore_id: int = 255) -> list[Augmentation]:
+def training_augmentations(
+    lengths: Sequence[int],
+    max_size: int,
+    *,
+    crop: tuple[int, int] | None,
+    color_jitter: bool,
+    flip: bool,
+    max_category_area: float = 1.0,
+    ignore_id: int = 255,
+) -> list[Augmentation]:
     """Mask2Former's order for semantic data: resize, crop, colour jitter, flip, pad to the crop's (height, width)."""
     steps: list[Augmentation] = [ResizeShortestEdge(tuple(lengths), max_size)]
     steps += [RandomCrop(*crop, max_category_area, ignore_id)] if crop else []

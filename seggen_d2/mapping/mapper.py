@@ -40,7 +40,8 @@ class DatasetMapper:
             number: the sample's global number. Without it (a host's loader) draws follow seed, worker and call.
 
         Returns:
-            The record's facts, ``image`` (3, H, W) uint8 RGB, ``height`` and ``width`` of the file in pixels, and the targets.
+            The record's facts, ``image`` (3, H, W) uint8 RGB, the file's ``height`` and ``width`` in
+            pixels, and the targets.
 
         Raises:
             SegGenError: a file cannot be read, or image and mask differ in size.
@@ -50,9 +51,12 @@ class DatasetMapper:
         sample = {**record, "height": image.shape[0], "width": image.shape[1]}
         labels = self.targets.read(record) if self.targets else None
         if labels is not None and labels.shape[:2] != image.shape[:2]:
-            raise SegGenError(f"{where} and its mask {record.get('sem_seg_file_name')} differ in size",
-                              expected=f"a mask of {image.shape[1]}x{image.shape[0]} pixels",
-                              found=f"{labels.shape[1]}x{labels.shape[0]}", remedy="resize the mask by nearest neighbour")
+            raise SegGenError(
+                f"{where} and its mask {record.get('sem_seg_file_name')} differ in size",
+                expected=f"a mask of {image.shape[1]}x{image.shape[0]} pixels",
+                found=f"{labels.shape[1]}x{labels.shape[0]}",
+                remedy="resize the mask by nearest neighbour",
+            )
         generator = self._generator(number)
         for augmentation in self.augmentations:
             image, labels = augmentation(image, labels, generator)
@@ -63,4 +67,6 @@ class DatasetMapper:
         if number is not None:
             return np.random.default_rng(derive_seed("mapping", self.seed, number))
         worker = get_worker_info()
-        return np.random.default_rng(derive_seed("host mapping", self.seed, worker.id if worker else -1, next(self._calls)))
+        return np.random.default_rng(
+            derive_seed("host mapping", self.seed, worker.id if worker else -1, next(self._calls))
+        )

@@ -40,7 +40,11 @@ class SemanticTargets:
         """
         where = record.get("sem_seg_file_name")
         if not where:
-            raise SegGenError(f"the record of {record.get('file_name')} has no mask", expected="sem_seg_file_name", found=", ".join(record))
+            raise SegGenError(
+                f"the record of {record.get('file_name')} has no mask",
+                expected="sem_seg_file_name",
+                found=", ".join(record),
+            )
         labels = read_label_map(open_member(where), where)
         if ((labels >= len(self.categories)) & (labels != self.categories.ignore_id)).any():
             check_labels(labels, self.categories, where)

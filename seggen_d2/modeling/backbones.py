@@ -16,8 +16,17 @@ def _resnet(**widths: Any) -> dict[str, Any]:
 
 
 def _swin(dim: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int) -> dict[str, Any]:
-    return {"class": SwinConfig, "options": {"embed_dim": dim, "depths": list(depths), "num_heads": list(heads),
-                                             "window_size": window, "drop_path_rate": 0.3, "out_features": _STAGES}}
+    return {
+        "class": SwinConfig,
+        "options": {
+            "embed_dim": dim,
+            "depths": list(depths),
+            "num_heads": list(heads),
+            "window_size": window,
+            "drop_path_rate": 0.3,
+            "out_features": _STAGES,
+        },
+    }
 
 
 # Depths, widths and windows: He et al., arXiv 1512.03385, table 1; Liu et al., arXiv 2103.14030, section 3.3.

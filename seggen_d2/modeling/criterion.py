@@ -1,6 +1,6 @@
 """The set loss of Mask2Former, kept apart per sample, so that real and synthetic ones can be logged apart.
 
-Shapes: B images, Q queries, K categories, M matched segments in the batch, P points, (h, w) the size of the mask logits.
+Shapes: B images, Q queries, K categories, M matched segments in the batch, P points, (h, w) the mask logits' size.
 Source: Cheng et al., arXiv 2112.01527, sections 3.3 and 4.1; point sampling: Kirillov et al., arXiv 1912.08193.
 """
 
@@ -32,9 +32,18 @@ class SetCriterion(nn.Module):
         importance_sample_ratio: share, in [0, 1], of points chosen for their uncertainty.
     """
 
-    def __init__(self, num_classes: int, *, class_weight: float = 2.0, mask_weight: float = 5.0, dice_weight: float = 5.0,
-                 no_object_weight: float = 0.1, num_points: int = 12544, oversample_ratio: float = 3.0,
-                 importance_sample_ratio: float = 0.75):
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        class_weight: float = 2.0,
+        mask_weight: float = 5.0,
+        dice_weight: float = 5.0,
+        no_object_weight: float = 0.1,
+        num_points: int = 12544,
+        oversample_ratio: float = 3.0,
+        importance_sample_ratio: float = 0.75,
+    ):
         super().__init__()
         self.num_classes, self.num_points = num_classes, num_points
         self.weights = {"class_weight": class_weight, "mask_weight": mask_weight, "dice_weight": dice_weight}
@@ -43,8 +52,9 @@ class SetCriterion(nn.Module):
         class_weights[-1] = no_object_weight
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, predictions: Sequence[tuple[Tensor, Tensor]], mask_labels: list[Tensor],
-                class_labels: list[Tensor]) -> dict[str, Tensor]:
+    def forward(
+        self, predictions: Sequence[tuple[Tensor, Tensor]], mask_labels: list[Tensor], class_labels: list[Tensor]
+    ) -> dict[str, Tensor]:
         """The losses of all layers.
 
         Args:
@@ -74,7 +84,9 @@ class SetCriterion(nn.Module):
         values = point_sample(masks, points[image])[:, 0] if len(masks) else masks.new_zeros(0, points.shape[1])
         return pad_sequence(list(values.split(counts)), batch_first=True)
 
-    def class_losses(self, class_logits: Tensor, class_labels: list[Tensor], pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def class_losses(
+        self, class_logits: Tensor, class_labels: list[Tensor], pairs: list[tuple[Tensor, Tensor]]
+    ) -> Tensor:
         """(B,) weighted cross-entropy over all queries; a query without a segment should say "no object"."""
         targets = class_logits.new_full(class_logits.shape[:2], self.num_classes, dtype=torch.int64)
         for image, (queries, segments) in enumerate(pairs):
@@ -83,8 +95,9 @@ class SetCriterion(nn.Module):
         share = losses.sum(1) / self.class_weights[targets].sum()
         return self.weights["class_weight"] * len(pairs) * share
 
-    def mask_losses(self, mask_logits: Tensor, masks: Tensor, counts: list[int],
-                    pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    def mask_losses(
+        self, mask_logits: Tensor, masks: Tensor, counts: list[int], pairs: list[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
         """(B,) cross-entropy and (B,) dice of the matched masks, at points chosen for their uncertainty."""
         image = torch.cat([torch.full_like(queries, i) for i, (queries, _) in enumerate(pairs)])
         starts = torch.tensor([0, *counts], device=masks.device).cumsum(0)
@@ -101,8 +114,10 @@ class SetCriterion(nn.Module):
         overlap = dice((chances * labels).sum(1), chances.sum(1), labels.sum(1))
         scale = len(pairs) / _mean_over_ranks(len(image), masks.device)
         zeros = mask_logits.new_zeros(len(pairs), dtype=torch.float32)
-        return (zeros.index_add(0, image, cross_entropy * (self.weights["mask_weight"] * scale)),
-                zeros.index_add(0, image, overlap * (self.weights["dice_weight"] * scale)))
+        return (
+            zeros.index_add(0, image, cross_entropy * (self.weights["mask_weight"] * scale)),
+            zeros.index_add(0, image, overlap * (self.weights["dice_weight"] * scale)),
+        )
 
     def uncertain_points(self, logits: Tensor) -> Tensor:
         """(M, P, 2) points of (M, 1, h, w) logits: the nearest to 0 of an oversample, the rest uniform."""

@@ -16,6 +16,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from transformers.utils import logging as transformers_logging
 
 from seggen_d2.foundation.errors import check_range
+
 from .backbones import backbone_config
 from .criterion import SetCriterion
 
@@ -34,9 +35,16 @@ class Mask2Former(nn.Module):
         freeze_norm: keep the backbone's batch norms as they are (for pre-trained ones and small batches).
     """
 
-    def __init__(self, network: Mask2FormerForUniversalSegmentation, criterion: SetCriterion, *,
-                 pixel_mean: Sequence[float] = PIXEL_MEAN, pixel_std: Sequence[float] = PIXEL_STD,
-                 size_divisibility: int = 32, freeze_norm: bool = False):
+    def __init__(
+        self,
+        network: Mask2FormerForUniversalSegmentation,
+        criterion: SetCriterion,
+        *,
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
+        size_divisibility: int = 32,
+        freeze_norm: bool = False,
+    ):
         super().__init__()
         self.network, self.criterion = network, criterion
         self.size_divisibility, self.freeze_norm = size_divisibility, freeze_norm
@@ -56,7 +64,9 @@ class Mask2Former(nn.Module):
     def backbone(self) -> nn.Module:
         return self.network.model.pixel_level_module.encoder
 
-    def forward(self, samples: list[dict[str, Any]], per_sample: bool = False) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    def forward(
+        self, samples: list[dict[str, Any]], per_sample: bool = False
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training mode, else scores.
 
         Args:
@@ -117,13 +127,30 @@ def semantic_inference(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
     return torch.einsum("qc,qhw->chw", class_logits.float().softmax(-1)[:, :-1], mask_logits.float().sigmoid())
 
 
-def build_mask2former(num_classes: int, *, backbone: str = "resnet50", backbone_options: dict[str, Any] | None = None,
-                      class_names: Sequence[str] | None = None, queries: int = 100, encoder_layers: int = 6,
-                      decoder_layers: int = 9, feature_size: int = 256, mask_feature_size: int = 256, heads: int = 8,
-                      feedforward_size: int = 2048, encoder_feedforward_size: int = 1024, dropout: float = 0.0,
-                      class_weight: float = 2.0, mask_weight: float = 5.0, dice_weight: float = 5.0,
-                      no_object_weight: float = 0.1, points: int = 12544, oversample_ratio: float = 3.0,
-                      importance_sample_ratio: float = 0.75, **wrapping: Any) -> Mask2Former:
+def build_mask2former(
+    num_classes: int,
+    *,
+    backbone: str = "resnet50",
+    backbone_options: dict[str, Any] | None = None,
+    class_names: Sequence[str] | None = None,
+    queries: int = 100,
+    encoder_layers: int = 6,
+    decoder_layers: int = 9,
+    feature_size: int = 256,
+    mask_feature_size: int = 256,
+    heads: int = 8,
+    feedforward_size: int = 2048,
+    encoder_feedforward_size: int = 1024,
+    dropout: float = 0.0,
+    class_weight: float = 2.0,
+    mask_weight: float = 5.0,
+    dice_weight: float = 5.0,
+    no_object_weight: float = 0.1,
+    points: int = 12544,
+    oversample_ratio: float = 3.0,
+    importance_sample_ratio: float = 0.75,
+    **wrapping: Any,
+) -> Mask2Former:
     """A Mask2Former with random weights; every default is the paper's for ADE20K with ResNet-50.
 
     Args:
@@ -136,21 +163,44 @@ def build_mask2former(num_classes: int, *, backbone: str = "resnet50", backbone_
     Raises:
         SegGenError: a number is out of range, or the backbone is unknown.
     """
-    for name, value in (("num_classes", num_classes), ("queries", queries), ("points", points), ("decoder_layers", decoder_layers)):
+    for name, value in (
+        ("num_classes", num_classes),
+        ("queries", queries),
+        ("points", points),
+        ("decoder_layers", decoder_layers),
+    ):
         check_range(name, value, 1, 10**6)
-    losses = {"class_weight": class_weight, "mask_weight": mask_weight, "dice_weight": dice_weight,
-              "no_object_weight": no_object_weight, "oversample_ratio": oversample_ratio,
-              "importance_sample_ratio": importance_sample_ratio}
+    losses = {
+        "class_weight": class_weight,
+        "mask_weight": mask_weight,
+        "dice_weight": dice_weight,
+        "no_object_weight": no_object_weight,
+        "oversample_ratio": oversample_ratio,
+        "importance_sample_ratio": importance_sample_ratio,
+    }
     names = list(class_names or map(str, range(num_classes)))
     with _quiet_about_backbones():
         config = Mask2FormerConfig(
-            backbone_config=backbone_config(backbone, **(backbone_options or {})), id2label=dict(enumerate(names)),
-            label2id={name: index for index, name in enumerate(names)}, num_queries=queries, encoder_layers=encoder_layers,
-            decoder_layers=decoder_layers + 1, feature_size=feature_size, hidden_dim=feature_size,
-            mask_feature_size=mask_feature_size, num_attention_heads=heads, dim_feedforward=feedforward_size,
-            encoder_feedforward_dim=encoder_feedforward_size, dropout=dropout, train_num_points=points, **losses)
+            backbone_config=backbone_config(backbone, **(backbone_options or {})),
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            num_queries=queries,
+            encoder_layers=encoder_layers,
+            decoder_layers=decoder_layers + 1,
+            feature_size=feature_size,
+            hidden_dim=feature_size,
+            mask_feature_size=mask_feature_size,
+            num_attention_heads=heads,
+            dim_feedforward=feedforward_size,
+            encoder_feedforward_dim=encoder_feedforward_size,
+            dropout=dropout,
+            train_num_points=points,
+            **losses,
+        )
         network = Mask2FormerForUniversalSegmentation(config)
-    network.model.transformer_module.decoder.layerdrop = 0.0  # transformers sets it to ``dropout``, and fails when a layer is dropped
+    network.model.transformer_module.decoder.layerdrop = (
+        0.0  # transformers sets it to ``dropout``, and fails when a layer is dropped
+    )
     return Mask2Former(network, SetCriterion(num_classes, num_points=points, **losses), **wrapping)
 
 

@@ -1,7 +1,8 @@
 """Which query answers for which segment: the bipartite matching of Mask2Former, on sampled points.
 
 Shapes: B images, Q queries, K categories, N segments in an image, P points, (h, w) the size of the mask logits.
-Source: Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation", arXiv 2112.01527, section 3.3.
+Source: Cheng et al., "Masked-attention Mask Transformer for Universal
+Image Segmentation", arXiv 2112.01527, section 3.3.
 """
 
 from __future__ import annotations
@@ -45,8 +46,17 @@ def mask_costs(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def match(class_logits: Tensor, mask_logits: Tensor, class_labels: list[Tensor], points: Tensor, point_labels: Tensor,
-          *, class_weight: float, mask_weight: float, dice_weight: float) -> list[tuple[Tensor, Tensor]]:
+def match(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    class_labels: list[Tensor],
+    points: Tensor,
+    point_labels: Tensor,
+    *,
+    class_weight: float,
+    mask_weight: float,
+    dice_weight: float,
+) -> list[tuple[Tensor, Tensor]]:
     """The cheapest one-to-one assignment of queries to segments, image by image.
 
     Args:
