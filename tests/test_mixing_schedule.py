@@ -44,7 +44,9 @@ def _numbered(record, number):
     return {**record, "number": number}
 
 
-@pytest.mark.parametrize("options", [{"size": 0}, {"start_number": -1}, {"rank": 1, "world_size": 1}, {"world_size": 0}])
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"start_number": -1}, {"rank": 1, "world_size": 1}, {"world_size": 0}]
+)
 def test_a_sampler_refuses_what_is_out_of_range(options):
     with pytest.raises(SegGenError):
         NumberedSampler(**{"size": 10, **options})
@@ -61,14 +63,17 @@ def test_pretrain_then_finetune():
     assert [locate(stages, i) for i in (0, 29, 30, 49, 50, 99)] == [(0, 0), (0, 29), (1, 0), (1, 19), (2, 0), (2, 0)]
 
 
-@pytest.mark.parametrize("values, words", [
-    ([{"P_AUG": 1.2, "ITERATIONS": 3}], "P_AUG is out of range"),
-    ([{"P_AUG": 1, "ITERATIONS": 0}], "ITERATIONS is out of range"),
-    ([{"P_AUG": 1, "ITERATIONS": 3, "BASE_LR": 0.0}], "BASE_LR is out of range"),
-    ([{"P_AUG": 1}], "lacks iterations"),
-    ([{"P_AUG": 1, "ITERATIONS": 3}, {"P_AGU": 1, "ITERATIONS": 3}], r"STAGES\[1\]"),
-    ([0.6], "no stage"),
-])
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ([{"P_AUG": 1.2, "ITERATIONS": 3}], "P_AUG is out of range"),
+        ([{"P_AUG": 1, "ITERATIONS": 0}], "ITERATIONS is out of range"),
+        ([{"P_AUG": 1, "ITERATIONS": 3, "BASE_LR": 0.0}], "BASE_LR is out of range"),
+        ([{"P_AUG": 1}], "lacks iterations"),
+        ([{"P_AUG": 1, "ITERATIONS": 3}, {"P_AGU": 1, "ITERATIONS": 3}], r"STAGES\[1\]"),
+        ([0.6], "no stage"),
+    ],
+)
 def test_bad_stages(values, words):
     with pytest.raises(SegGenError, match=words):
         stages_from(values, p_aug=0.6, iterations=9, base_lr=1e-4)

@@ -101,11 +101,14 @@ def test_uniform_reaches_every_row():
     assert counts.min() > 50 and counts.max() < 160
 
 
-@pytest.mark.parametrize("record, source", [
-    ({"file_name": "x/other.jpg", "image_id": "real4"}, "real4"),
-    ({"file_name": "x/real5.png", "image_id": 77}, "real5"),
-    (REAL, "real3"),
-])
+@pytest.mark.parametrize(
+    "record, source",
+    [
+        ({"file_name": "x/other.jpg", "image_id": "real4"}, "real4"),
+        ({"file_name": "x/real5.png", "image_id": 77}, "real5"),
+        (REAL, "real3"),
+    ],
+)
 def test_paired_finds_by_image_id_else_by_stem(record, source):
     swap = SwapMapper(echo, FakeBank(), 1.0, sampling="paired")
     drawn = [swap(record, n) for n in range(200)]
@@ -192,33 +195,39 @@ def test_a_failure_on_a_real_record_is_raised():
             SwapMapper(broken, FakeBank(), p_aug)(REAL, 0)
 
 
-@pytest.mark.parametrize("options, words", [
-    ({"p_aug": 1.2}, "p_aug is out of range"),
-    ({"p_aug": -0.1}, "p_aug is out of range"),
-    ({"p_aug": "0.6"}, "p_aug is out of range"),
-    ({"banks": []}, "no bank"),
-    ({"banks": FakeBank(size=0)}, "is empty"),
-    ({"banks": [FakeBank("a"), FakeBank("b", names=("sky", "tree"))]}, "id 1: 'road' .* against 'tree'"),
-    ({"banks": [FakeBank("a"), FakeBank("b", task="panoptic")]}, "different tasks"),
-    ({"sampling": "unifrom"}, "did you mean 'uniform'"),
-    ({"sampling": "weighted"}, "sample_weights"),
-    ({"sample_weights": "seed"}, "sample_weights"),
-    ({"bank_weights": [1, 2]}, "another length"),
-    ({"bank_weights": [-1]}, "-1.0 at position 0"),
-])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"p_aug": 1.2}, "p_aug is out of range"),
+        ({"p_aug": -0.1}, "p_aug is out of range"),
+        ({"p_aug": "0.6"}, "p_aug is out of range"),
+        ({"banks": []}, "no bank"),
+        ({"banks": FakeBank(size=0)}, "is empty"),
+        ({"banks": [FakeBank("a"), FakeBank("b", names=("sky", "tree"))]}, "id 1: 'road' .* against 'tree'"),
+        ({"banks": [FakeBank("a"), FakeBank("b", task="panoptic")]}, "different tasks"),
+        ({"sampling": "unifrom"}, "did you mean 'uniform'"),
+        ({"sampling": "weighted"}, "sample_weights"),
+        ({"sample_weights": "seed"}, "sample_weights"),
+        ({"bank_weights": [1, 2]}, "another length"),
+        ({"bank_weights": [-1]}, "-1.0 at position 0"),
+    ],
+)
 def test_bad_options(options, words):
     options = {"banks": FakeBank(), "p_aug": 0.6, **options}
     with pytest.raises(SegGenError, match=words):
         SwapMapper(echo, **options)
 
 
-@pytest.mark.parametrize("weights, words", [
-    ([1, -2, 1], "-2.0 at position 1"),
-    ([1, np.nan, 1], "nan at position 1"),
-    ([0, 0, 0], "all 0"),
-    ([1, 2], "another length"),
-    (["a", "b", "c"], "numbers"),
-])
+@pytest.mark.parametrize(
+    "weights, words",
+    [
+        ([1, -2, 1], "-2.0 at position 1"),
+        ([1, np.nan, 1], "nan at position 1"),
+        ([0, 0, 0], "all 0"),
+        ([1, 2], "another length"),
+        (["a", "b", "c"], "numbers"),
+    ],
+)
 def test_bad_weights(weights, words):
     with pytest.raises(SegGenError, match=words):
         SwapMapper(echo, FakeBank(size=3, weights=weights), 0.6, sampling="weighted", sample_weights="w")

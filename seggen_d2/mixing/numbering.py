@@ -32,8 +32,12 @@ class NumberedSampler:
 
     def __init__(self, size: int, seed: int = 0, start_number: int = 0, rank: int = 0, world_size: int = 1):
         if size < 1:
-            raise SegGenError("the dataset has no samples", expected="1 or more", found=str(size),
-                              remedy="check the dataset's folders")
+            raise SegGenError(
+                "the dataset has no samples",
+                expected="1 or more",
+                found=str(size),
+                remedy="check the dataset's folders",
+            )
         check_range("start_number", start_number, 0, MOST)
         check_range("world_size", world_size, 1, MOST)
         check_range("rank", rank, 0, world_size - 1)

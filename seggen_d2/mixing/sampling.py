@@ -79,9 +79,12 @@ def cumulative(weights: Sequence[float] | np.ndarray, what: str, count: int) -> 
         raise SegGenError(f"{what} has another length", expected=f"{count} weights", found=f"shape {values.shape}")
     bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(bad) or not values.any():
-        raise SegGenError(f"{what} cannot serve as weights", expected="finite numbers of 0 or more, one at least above 0",
-                          found=f"{values[bad[0]]} at position {bad[0]} ({len(bad)} such)" if len(bad) else "all 0",
-                          remedy="choose another column, or mend the one that holds them")
+        raise SegGenError(
+            f"{what} cannot serve as weights",
+            expected="finite numbers of 0 or more, one at least above 0",
+            found=f"{values[bad[0]]} at position {bad[0]} ({len(bad)} such)" if len(bad) else "all 0",
+            remedy="choose another column, or mend the one that holds them",
+        )
     sums = np.cumsum(values / values.max())
     return sums / sums[-1]
 
@@ -109,12 +112,19 @@ def check_banks(banks: Sequence[Bank]) -> None:
     """
     for bank in banks:
         if not len(bank):
-            raise SegGenError(f"bank {bank.root} is empty", expected="1 sample or more", found="0",
-                              remedy="let its synthesis finish, or leave it out")
+            raise SegGenError(
+                f"bank {bank.root} is empty",
+                expected="1 sample or more",
+                found="0",
+                remedy="let its synthesis finish, or leave it out",
+            )
     for one, other in itertools.pairwise(banks):
         sides = f"bank {one.root}", f"bank {other.root}"
         if one.info.task != other.info.task:
-            raise SegGenError(f"{sides[0]} and {sides[1]} were made for different tasks",
-                              expected=f"{sides[0]}: {one.info.task}", found=f"{sides[1]}: {other.info.task}",
-                              remedy="use banks of one task")
+            raise SegGenError(
+                f"{sides[0]} and {sides[1]} were made for different tasks",
+                expected=f"{sides[0]}: {one.info.task}",
+                found=f"{sides[1]}: {other.info.task}",
+                remedy="use banks of one task",
+            )
         check_same_categories(one.info.categories, other.info.categories, a_is=sides[0], b_is=sides[1])

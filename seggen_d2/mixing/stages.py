@@ -39,8 +39,9 @@ class Stage:
             raise SegGenError("BASE_LR is out of range", expected="a number above 0", found=repr(self.base_lr))
 
 
-def stages_from(values: Sequence[Mapping[str, Any]], *, p_aug: float, iterations: int, base_lr: float,
-                where: str = "SEGGEN.STAGES") -> tuple[Stage, ...]:
+def stages_from(
+    values: Sequence[Mapping[str, Any]], *, p_aug: float, iterations: int, base_lr: float, where: str = "SEGGEN.STAGES"
+) -> tuple[Stage, ...]:
     """The stages of a config.
 
     Args:

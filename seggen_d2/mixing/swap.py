@@ -1,4 +1,4 @@
-"""The swap itself: a callable around any dataset mapper that now and then hands it a synthetic record for a real one."""
+"""The swap itself: a callable around any dataset mapper that now and then hands it a synthetic record instead."""
 
 from __future__ import annotations
 
@@ -44,15 +44,28 @@ class SwapMapper:
         SegGenError: a value out of range, an empty bank, banks of different label spaces or tasks, unusable weights.
     """
 
-    def __init__(self, mapper: Callable[..., Any], banks: Bank | Sequence[Bank],
-                 p_aug: float | Callable[[int], float], *, bank_weights: Sequence[float] | None = None,
-                 sampling: str = "uniform", sample_weights: str | None = None, seed: int = 0, start_iteration: int = 0):
+    def __init__(
+        self,
+        mapper: Callable[..., Any],
+        banks: Bank | Sequence[Bank],
+        p_aug: float | Callable[[int], float],
+        *,
+        bank_weights: Sequence[float] | None = None,
+        sampling: str = "uniform",
+        sample_weights: str | None = None,
+        seed: int = 0,
+        start_iteration: int = 0,
+    ):
         self.mapper, self.seed = mapper, seed
         self.p_aug = p_aug if callable(p_aug) else check_range("p_aug", p_aug, 0, 1)
         self.banks = tuple(banks) if isinstance(banks, (list, tuple)) else (banks,)
         if not self.banks and p_aug != 0:
-            raise SegGenError("there is no bank to draw from", expected="1 bank or more, or p_aug 0", found="no bank",
-                              remedy="name a bank (SEGGEN.BANKS), or set p_aug to 0")
+            raise SegGenError(
+                "there is no bank to draw from",
+                expected="1 bank or more, or p_aug 0",
+                found="no bank",
+                remedy="name a bank (SEGGEN.BANKS), or set p_aug to 0",
+            )
         check_banks(self.banks)
         self._pickers = _pickers(self.banks, sampling, sample_weights)
         self._shares = shares_of_banks(self.banks, bank_weights) if self.banks else None
@@ -90,8 +103,11 @@ class SwapMapper:
         if self.p_aug == 0:
             return None
         if callable(self.p_aug) and number is None:
-            raise SegGenError("p_aug is a function of the sample number, and the loader gives none",
-                              expected="a number in [0, 1]", remedy="use NumberedSampler and NumberedDataset, or a constant p_aug")
+            raise SegGenError(
+                "p_aug is a function of the sample number, and the loader gives none",
+                expected="a number in [0, 1]",
+                remedy="use NumberedSampler and NumberedDataset, or a constant p_aug",
+            )
         p_aug = check_range("p_aug", self.p_aug(number), 0, 1) if callable(self.p_aug) else self.p_aug
         where = self._host_number() if number is None else number
         if unit_float("swap", self.seed, where) >= p_aug:
@@ -136,9 +152,12 @@ class SwapMapper:
 def _pickers(banks: Sequence[Bank], sampling: str, sample_weights: str | None) -> list[Picker]:
     maker = SAMPLINGS[check_choice("sampling", sampling, SAMPLINGS)]
     if (sampling == "weighted") != bool(sample_weights):
-        raise SegGenError(f"sampling {sampling!r} and sample_weights do not go together",
-                          expected="'weighted' with a column, or another sampling without",
-                          found=f"sample_weights {sample_weights!r}", remedy="set both, or neither")
+        raise SegGenError(
+            f"sampling {sampling!r} and sample_weights do not go together",
+            expected="'weighted' with a column, or another sampling without",
+            found=f"sample_weights {sample_weights!r}",
+            remedy="set both, or neither",
+        )
     return [maker(bank, sample_weights) if sample_weights else maker(bank) for bank in banks]
 
 
