@@ -22,8 +22,13 @@ GENERATORS = ({"kind": "mask2img", "fingerprint": "0123456789abcdef", "licence":
 
 
 def info(**changes) -> BankInfo:
-    facts = {"task": "semantic", "categories": CATEGORIES, "palette": PALETTE, "generators": GENERATORS,
-             "job": {"strategy": "imgsyn", "seed": 0, "samples": 6}}
+    facts = {
+        "task": "semantic",
+        "categories": CATEGORIES,
+        "palette": PALETTE,
+        "generators": GENERATORS,
+        "job": {"strategy": "imgsyn", "seed": 0, "samples": 6},
+    }
     return BankInfo(**{**facts, **changes})
 
 
@@ -37,10 +42,18 @@ def sample(number: int, **changes) -> Sample:
     colors = np.concatenate([PALETTE.colors, PALETTE.ignore_color[None]])
     buffer = io.BytesIO()
     Image.fromarray(colors[np.minimum(labels(number), 3)]).save(buffer, "JPEG", quality=90)
-    facts = {"key": f"imgsyn-{number:09d}", "image": buffer.getvalue(), "mask": label_map_png(labels(number)),
-             "source_id": f"scene {number // 2}", "strategy": "imgsyn", "seed": 2**62 + number,
-             "caption": f"a road with {number} cars, “and” a café", "height": 16, "width": 16,
-             "histogram": histogram(labels(number), CATEGORIES)}
+    facts = {
+        "key": f"imgsyn-{number:09d}",
+        "image": buffer.getvalue(),
+        "mask": label_map_png(labels(number)),
+        "source_id": f"scene {number // 2}",
+        "strategy": "imgsyn",
+        "seed": 2**62 + number,
+        "caption": f"a road with {number} cars, “and” a café",
+        "height": 16,
+        "width": 16,
+        "histogram": histogram(labels(number), CATEGORIES),
+    }
     return Sample(**{**facts, **changes})
 
 

@@ -31,9 +31,16 @@ def test_the_golden_bank_opens_and_holds_what_it_always_held(golden):
     assert golden.info.categories == CATEGORIES and golden.info.palette == PALETTE
     assert golden.info.generators == GENERATORS and golden.info.job == {"strategy": "imgsyn", "seed": 0, "samples": 6}
     assert golden.record(1) == {
-        "file_name": "bank://golden/imgsyn-000000001.jpg", "sem_seg_file_name": "bank://golden/imgsyn-000000001.png",
-        "height": 16, "width": 16, "image_id": "imgsyn-000000001", "source_id": "scene 0", "strategy": "imgsyn",
-        "seed": 2**62 + 1, "caption": "a road with 1 cars, “and” a café"}
+        "file_name": "bank://golden/imgsyn-000000001.jpg",
+        "sem_seg_file_name": "bank://golden/imgsyn-000000001.png",
+        "height": 16,
+        "width": 16,
+        "image_id": "imgsyn-000000001",
+        "source_id": "scene 0",
+        "strategy": "imgsyn",
+        "seed": 2**62 + 1,
+        "caption": "a road with 1 cars, “and” a café",
+    }
     assert golden.column("histogram").tolist() == [[64, 64, 64]] * 3
     assert golden.rejections() == [Rejection("imgsyn-999", "scene 9", "the mask holds one category")]
     for number in range(3):
@@ -44,14 +51,24 @@ def test_the_golden_bank_opens_and_holds_what_it_always_held(golden):
 
 
 def test_the_samples_of_the_golden_bank_written_today_read_equally(golden, tmp_path):
-    samples = [Sample(key=r["image_id"], image=golden.read(r["image_id"], "jpg"), mask=golden.read(r["image_id"], "png"),
-                      histogram=golden.column("histogram")[number], **{k: r[k] for k in ("source_id", "strategy", "seed", "caption", "height", "width")})
-               for number, r in enumerate(map(golden.record, range(len(golden))))]
+    samples = [
+        Sample(
+            key=r["image_id"],
+            image=golden.read(r["image_id"], "jpg"),
+            mask=golden.read(r["image_id"], "png"),
+            histogram=golden.column("histogram")[number],
+            **{k: r[k] for k in ("source_id", "strategy", "seed", "caption", "height", "width")},
+        )
+        for number, r in enumerate(map(golden.record, range(len(golden))))
+    ]
     BankWriter(tmp_path / "today", golden.info).write_shard("imgsyn-00000", samples, golden.rejections())
     today = Bank(tmp_path / "today", name="today")
     for name in ("bank.json", "shards/imgsyn-00000.tar"):
         assert (today.root / name).read_bytes() == (GOLDEN / name).read_bytes()
-    assert all(np.array_equal(today.column(name), golden.column(name)) for name in ("key", "caption", "png_offset", "json_crc32"))
+    assert all(
+        np.array_equal(today.column(name), golden.column(name))
+        for name in ("key", "caption", "png_offset", "json_crc32")
+    )
     assert today.rejections() == golden.rejections()
     today.close()
 
@@ -64,8 +81,14 @@ def test_a_shard_is_a_tar_that_any_program_reads(tmp_path):
         assert {(m.mtime, m.uid, m.gid, m.uname, m.mode, m.isfile()) for m in members} == {(0, 0, 0, "", 0o644, True)}
         assert tar.extractfile(members[0]).read() == samples[3].image
         assert json.load(tar.extractfile(members[2])) == {
-            "key": samples[3].key, "source_id": "scene 1", "strategy": "imgsyn", "seed": 2**62 + 3,
-            "caption": samples[3].caption, "height": 16, "width": 16}
+            "key": samples[3].key,
+            "source_id": "scene 1",
+            "strategy": "imgsyn",
+            "seed": 2**62 + 3,
+            "caption": samples[3].caption,
+            "height": 16,
+            "width": 16,
+        }
 
 
 def test_tarfile_lays_the_members_out_alike(tmp_path):
@@ -78,14 +101,26 @@ def test_tarfile_lays_the_members_out_alike(tmp_path):
     assert len(theirs.getvalue()) == path.stat().st_size
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"job": {"strategy": "imgsyn", "seed": 1, "samples": 6}}, ["another job", "job.seed: 1 against 0", "another folder"]),
-    ({"job": {"strategy": "imgsyn", "seed": 0}}, ['job.samples: "nothing" against 6']),
-    ({"task": "panoptic"}, ["another task", '"panoptic" against "semantic"']),
-    ({"generators": ({**GENERATORS[0], "fingerprint": "f" * 16},)}, ["another generator", "generators.0.fingerprint"]),
-    ({"categories": Categories.from_names(["sky", "road", "bus"])}, ["'bus' (stuff) against 'car' (thing)"]),
-    ({"palette": Palette(PALETTE.colors[::-1], PALETTE.ignore_color, PALETTE.edge_color)}, ["palettes", "id 0: (0, 0, 255) against (255, 0, 0)"]),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            {"job": {"strategy": "imgsyn", "seed": 1, "samples": 6}},
+            ["another job", "job.seed: 1 against 0", "another folder"],
+        ),
+        ({"job": {"strategy": "imgsyn", "seed": 0}}, ['job.samples: "nothing" against 6']),
+        ({"task": "panoptic"}, ["another task", '"panoptic" against "semantic"']),
+        (
+            {"generators": ({**GENERATORS[0], "fingerprint": "f" * 16},)},
+            ["another generator", "generators.0.fingerprint"],
+        ),
+        ({"categories": Categories.from_names(["sky", "road", "bus"])}, ["'bus' (stuff) against 'car' (thing)"]),
+        (
+            {"palette": Palette(PALETTE.colors[::-1], PALETTE.ignore_color, PALETTE.edge_color)},
+            ["palettes", "id 0: (0, 0, 255) against (255, 0, 0)"],
+        ),
+    ],
+)
 def test_a_bank_of_another_kind_is_refused_and_left_as_it_was(tmp_path, change, words):
     write_bank(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -93,7 +128,7 @@ def test_a_bank_of_another_kind_is_refused_and_left_as_it_was(tmp_path, change, 
         BankWriter(tmp_path, info(**change))
     message = str(caught.value)
     assert all(word in message for word in words), message
-    assert "this command" in message and f"the bank" in message
+    assert "this command" in message and "the bank" in message
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
@@ -138,9 +173,13 @@ def test_a_description_that_lacks_a_key_and_a_folder_without_one(tmp_path):
 def test_reading_imports_no_framework_and_no_pyarrow(tmp_path):
     samples = write_bank(tmp_path / "bank")
     Bank(tmp_path / "bank", name="warm").close()
-    code = ("import sys; from seggen_d2.bank import Bank; b = Bank(sys.argv[1]); b.record(0); b.read(sys.argv[2], 'jpg');"
-            "print([m for m in ('torch', 'transformers', 'diffusers', 'cv2', 'pyarrow') if m in sys.modules])")
-    run = subprocess.run([sys.executable, "-c", code, tmp_path / "bank", samples[0].key], capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from seggen_d2.bank import Bank; b = Bank(sys.argv[1]); b.record(0); b.read(sys.argv[2], 'jpg');"
+        "print([m for m in ('torch', 'transformers', 'diffusers', 'cv2', 'pyarrow') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "bank", samples[0].key], capture_output=True, text=True, check=True
+    )
     assert run.stdout.strip() == "[]"
 
 

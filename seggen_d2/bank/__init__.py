@@ -10,8 +10,20 @@ from .paths import BankPathHandler, bank_path_manager, open_member
 from .reader import Bank
 from .verify import verify_bank
 
-__all__ = ["FORMAT_VERSION", "Bank", "BankInfo", "BankPathHandler", "BankWriter", "Rejection", "Sample",
-           "bank_path_manager", "export_folders", "open_member", "read_info", "verify_bank"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Bank",
+    "BankInfo",
+    "BankPathHandler",
+    "BankWriter",
+    "Rejection",
+    "Sample",
+    "bank_path_manager",
+    "export_folders",
+    "open_member",
+    "read_info",
+    "verify_bank",
+]
 
 
 def __getattr__(name: str) -> type:

@@ -33,7 +33,7 @@ _CATEGORIES = Categories.from_names(f"category {i}" for i in range(8))
 _LOOK_UPS = 10_000
 
 
-def bank_read_rows(reads: int = 10_000) -> list[dict[str, Any]]:
+def bank_read_rows(reads: int = 10_000, samples: int = 256) -> list[dict[str, Any]]:
     """Random reads of the same images from a bank and from plain files, page cache warm; ratio bank / plain.
 
     Both ways end with a member's bytes in memory. The two ways take turns over small batches, so that whatever else
@@ -41,16 +41,23 @@ def bank_read_rows(reads: int = 10_000) -> list[dict[str, Any]]:
 
     Args:
         reads: how many reads each way does.
+        samples: how many images of 512 x 512 the bank holds.
     """
     with tempfile.TemporaryDirectory() as folder:
-        bank = _image_bank(Path(folder) / "bank-read", samples=256)
+        bank = _image_bank(Path(folder) / "bank-read", samples)
         plain = export_folders(bank, Path(folder) / "plain").parent
         rows = []
         manager = bank_path_manager()
         for kind, where in (("jpg", "images"), ("png", "annotations")):
-            paths = [(f"bank://{bank.name}/{key}.{kind}", f"{plain / where / key}.{kind}") for key in bank.column("key")]
+            paths = [
+                (f"bank://{bank.name}/{key}.{kind}", f"{plain / where / key}.{kind}") for key in bank.column("key")
+            ]
             rows.append(_read_row(f"bank read, {kind}", open_member, _read_plain, paths, reads))
-        rows.append(_read_row("bank read, png, both through iopath", *[lambda path: _read_managed(manager, path)] * 2, paths, reads))
+        rows.append(
+            _read_row(
+                "bank read, png, both through iopath", *[lambda path: _read_managed(manager, path)] * 2, paths, reads
+            )
+        )
         bank.close()
     return rows
 
@@ -66,17 +73,25 @@ def index_rows(samples: int = 1_200_000) -> list[dict[str, Any]]:
         _index_bank(root, samples)
         built, opened = (_in_a_process(root) for _ in range(2))
     size = f"{samples} samples"
-    return [_row(f"bank open, first time (table built), {size}", built["open_s"], "s"),
-            _row(f"bank open, {size}", opened["open_s"], "s"),
-            _row(f"bank resident memory of a worker, {size}", opened["resident_mb"], "MB"),
-            _row(f"bank own memory of a worker, {size}", opened["own_mb"], "MB"),
-            _row(f"bank look-up of a key, {size}", opened["find_us"], "us"),
-            _row(f"bank record, {size}", opened["record_us"], "us"),
-            _row(f"bank variants of a source, {size}", opened["variants_us"], "us")]
+    return [
+        _row(f"bank open, first time (table built), {size}", built["open_s"], "s"),
+        _row(f"bank open, {size}", opened["open_s"], "s"),
+        _row(f"bank resident memory of a worker, {size}", opened["resident_mb"], "MB"),
+        _row(f"bank own memory of a worker, {size}", opened["own_mb"], "MB"),
+        _row(f"bank look-up of a key, {size}", opened["find_us"], "us"),
+        _row(f"bank record, {size}", opened["record_us"], "us"),
+        _row(f"bank variants of a source, {size}", opened["variants_us"], "us"),
+    ]
 
 
 def _row(name: str, value: float, unit: str, ratio: float | None = None, reference: str = "") -> dict[str, Any]:
-    return {"name": name, "value": round(value, 3), "unit": unit, "ratio": ratio and round(ratio, 3), "reference": reference}
+    return {
+        "name": name,
+        "value": round(value, 3),
+        "unit": unit,
+        "ratio": ratio and round(ratio, 3),
+        "reference": reference,
+    }
 
 
 def _read_plain(path: str) -> bytes:
@@ -89,8 +104,13 @@ def _read_managed(manager: Any, path: str) -> bytes:
         return file.read()
 
 
-def _read_row(name: str, read_bank: Callable[[str], bytes], read_plain: Callable[[str], bytes],
-              paths: Sequence[tuple[str, str]], reads: int) -> dict[str, Any]:
+def _read_row(
+    name: str,
+    read_bank: Callable[[str], bytes],
+    read_plain: Callable[[str], bytes],
+    paths: Sequence[tuple[str, str]],
+    reads: int,
+) -> dict[str, Any]:
     draw = random.Random(0)
     seconds: tuple[list[float], list[float]] = ([], [])
     for bank_path, plain_path in paths:  # warms the page cache
@@ -113,13 +133,18 @@ def _seconds(function: Callable[[Any], Any], arguments: Sequence[Any]) -> float:
 
 def _median_us(function: Callable[[Any], Any], arguments: Sequence[Any], batch: int = 100) -> float:
     """Microseconds a call: the median over batches, which leaves out what other processes take."""
-    return statistics.median(_seconds(function, arguments[i : i + batch]) / batch for i in range(0, len(arguments), batch)) * 1e6
+    return (
+        statistics.median(_seconds(function, arguments[i : i + batch]) / batch for i in range(0, len(arguments), batch))
+        * 1e6
+    )
 
 
 def _image_bank(root: Path, samples: int) -> Bank:
     from .writer import BankWriter
 
-    writer = BankWriter(root, BankInfo("semantic", _CATEGORIES, default_palette(len(_CATEGORIES)), (), {"samples": samples}))
+    writer = BankWriter(
+        root, BankInfo("semantic", _CATEGORIES, default_palette(len(_CATEGORIES)), (), {"samples": samples})
+    )
     for shard in range(4):
         keys = [f"imgsyn-{number:09d}" for number in range(shard * samples // 4, (shard + 1) * samples // 4)]
         writer.write_shard(f"imgsyn-{shard:05d}", [_image_sample(key, number) for number, key in enumerate(keys)])
@@ -129,14 +154,26 @@ def _image_bank(root: Path, samples: int) -> Bank:
 def _image_sample(key: str, seed: int) -> Sample:
     """A scene of blobs with grain: about 50 KB of JPEG, as a photo of this size has."""
     draw = np.random.default_rng(seed)
-    coarse = Image.fromarray(draw.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(draw.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize(
+        (SIDE, SIDE), Image.Resampling.BICUBIC
+    )
     grain = draw.normal(0, 6, (SIDE, SIDE, 1))
     image = Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8))
     labels = np.asarray(coarse)[..., 0] // 32
     jpeg = io.BytesIO()
     image.save(jpeg, "JPEG", quality=85)
-    return Sample(key, jpeg.getvalue(), label_map_png(labels), f"source-{seed}", "imgsyn", seed, "a scene of blobs", SIDE, SIDE,
-                  histogram(labels, _CATEGORIES))
+    return Sample(
+        key,
+        jpeg.getvalue(),
+        label_map_png(labels),
+        f"source-{seed}",
+        "imgsyn",
+        seed,
+        "a scene of blobs",
+        SIDE,
+        SIDE,
+        histogram(labels, _CATEGORIES),
+    )
 
 
 def _index_bank(root: Path, samples: int) -> None:
@@ -156,12 +193,22 @@ def _index_shard(root: Path, shard: str, numbers: np.ndarray) -> None:
     size = len(numbers)
     lengths = dict(zip(KINDS, (60_000, 4_000, 300), strict=True))
     offsets, tar_bytes = member_offsets(list(lengths.values()) * size)
-    columns: dict[str, Any] = {"key": [f"imgsyn-{n:09d}" for n in numbers], "source_id": [f"ADE_train_{n // 50:08d}" for n in numbers],
-                               "strategy": ["imgsyn"] * size, "height": np.full(size, SIDE), "width": np.full(size, SIDE), "seed": numbers,
-                               "caption": [f"a street with {n // 50} cars, a road, some trees and buildings under a sky" for n in numbers],
-                               "histogram": [[]] * size}
+    columns: dict[str, Any] = {
+        "key": [f"imgsyn-{n:09d}" for n in numbers],
+        "source_id": [f"ADE_train_{n // 50:08d}" for n in numbers],
+        "strategy": ["imgsyn"] * size,
+        "height": np.full(size, SIDE),
+        "width": np.full(size, SIDE),
+        "seed": numbers,
+        "caption": [f"a street with {n // 50} cars, a road, some trees and buildings under a sky" for n in numbers],
+        "histogram": [[]] * size,
+    }
     for place, kind in enumerate(KINDS):
-        columns |= {f"{kind}_offset": offsets[place :: len(KINDS)], f"{kind}_length": np.full(size, lengths[kind]), f"{kind}_crc32": numbers}
+        columns |= {
+            f"{kind}_offset": offsets[place :: len(KINDS)],
+            f"{kind}_length": np.full(size, lengths[kind]),
+            f"{kind}_crc32": numbers,
+        }
     write_bytes(index_path(root, shard), index_bytes(pa.table(columns, schema=SCHEMA), tar_bytes))
     tar_path(root, shard).parent.mkdir(exist_ok=True)
     with open(tar_path(root, shard), "wb") as tar:

@@ -18,8 +18,11 @@ from .index import SCHEMA, read_columns
 def index_column(root: Path, shards: Sequence[str], name: str) -> np.ndarray:
     """Column ``name`` of the index over ``shards``; ``(S,)``, or ``(S, N)`` for lists."""
     if name not in SCHEMA.names:
-        raise SegGenError(f"bank {root} has no column {name!r}", expected=", ".join(SCHEMA.names) + " or scores/NAME:column",
-                          remedy=nearest(name, SCHEMA.names))
+        raise SegGenError(
+            f"bank {root} has no column {name!r}",
+            expected=", ".join(SCHEMA.names) + " or scores/NAME:column",
+            remedy=nearest(name, SCHEMA.names),
+        )
     empty = SCHEMA.empty_table().select([name])
     column = pa.concat_tables([empty, *(read_columns(index_path(root, shard), [name]) for shard in shards)])[name]
     if not pa.types.is_list(column.type):
@@ -38,12 +41,18 @@ def score_column(root: Path, shards: Sequence[str], name: str) -> np.ndarray:
     files = sorted((root / folder).glob("[!.]*.parquet"))
     if not files or not column:
         known = sorted(f"scores/{path.name}:COLUMN" for path in (root / "scores").glob("[!.]*") if path.is_dir())
-        raise SegGenError(f"bank {root} has no sidecar {name!r}", expected="scores/NAME:column", remedy=nearest(name, known))
+        raise SegGenError(
+            f"bank {root} has no sidecar {name!r}", expected="scores/NAME:column", remedy=nearest(name, known)
+        )
     scores = pa.concat_tables([read_columns(path, ["key", column]) for path in files])
     keys = pa.array(index_column(root, shards, "key"), pa.string())
     places = pc.index_in(keys, value_set=scores["key"].cast(pa.string()).combine_chunks())
     if places.null_count:
         first = keys.filter(places.is_null())[0].as_py()
-        raise SegGenError(f"sidecar {name!r} of bank {root} lacks {places.null_count} of {len(keys)} samples",
-                          expected="a row for every key of the index", found=f"none for {first}", remedy="score the bank again")
+        raise SegGenError(
+            f"sidecar {name!r} of bank {root} lacks {places.null_count} of {len(keys)} samples",
+            expected="a row for every key of the index",
+            found=f"none for {first}",
+            remedy="score the bank again",
+        )
     return scores[column].take(places).to_numpy()

@@ -56,7 +56,9 @@ class Sample:
 
     def members(self) -> dict[str, bytes]:
         """The bytes of each member by its kind (``jpg``, ``png``, ``json``)."""
-        facts = {name: getattr(self, name) for name in ("key", "source_id", "strategy", "seed", "caption", "height", "width")}
+        facts = {
+            name: getattr(self, name) for name in ("key", "source_id", "strategy", "seed", "caption", "height", "width")
+        }
         text = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return {"jpg": self.image, "png": self.mask, "json": text.encode()}
 
@@ -85,7 +87,9 @@ def check_name(name: str, what: str) -> str:
         SegGenError: it holds other characters, or is empty or too long.
     """
     if not NAME.fullmatch(name):
-        raise SegGenError(f"{what} cannot be used as a name", expected="1 to 90 letters, digits, '-' or '_'", found=repr(name))
+        raise SegGenError(
+            f"{what} cannot be used as a name", expected="1 to 90 letters, digits, '-' or '_'", found=repr(name)
+        )
     return name
 
 
@@ -109,8 +113,24 @@ def tar_blocks(members: Sequence[tuple[str, bytes]]) -> Iterator[bytes]:
 
 def _tar_header(name: str, length: int) -> bytes:
     """A ustar header (POSIX.1-1988) of a plain file, mode 644, owner 0, time 0."""
-    fields = [name.encode(), b"0000644\0", b"0000000\0", b"0000000\0", b"%011o\0" % length, b"%011o\0" % 0, b" " * 8, b"0",
-              b"", b"ustar\0", b"00", b"", b"", b"0000000\0", b"0000000\0", b""]
+    fields = [
+        name.encode(),
+        b"0000644\0",
+        b"0000000\0",
+        b"0000000\0",
+        b"%011o\0" % length,
+        b"%011o\0" % 0,
+        b" " * 8,
+        b"0",
+        b"",
+        b"ustar\0",
+        b"00",
+        b"",
+        b"",
+        b"0000000\0",
+        b"0000000\0",
+        b"",
+    ]
     fields[6] = b"%06o\0 " % sum(_HEADER.pack(*fields))
     return _HEADER.pack(*fields)
 

@@ -24,9 +24,17 @@ from seggen_d2.foundation.errors import SegGenError
 from .format import KINDS, Rejection, Sample, index_path, member_offsets, tar_path
 
 TEXT_COLUMNS = ("key", "source_id", "strategy", "caption")
-NUMBER_COLUMNS = ("height", "width", "seed", *(f"{kind}_{fact}" for kind in KINDS for fact in ("offset", "length", "crc32")))
-SCHEMA = pa.schema([(name, pa.string()) for name in TEXT_COLUMNS] + [(name, pa.int64()) for name in NUMBER_COLUMNS]
-                   + [("histogram", pa.list_(pa.int64()))])
+NUMBER_COLUMNS = (
+    "height",
+    "width",
+    "seed",
+    *(f"{kind}_{fact}" for kind in KINDS for fact in ("offset", "length", "crc32")),
+)
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in TEXT_COLUMNS]
+    + [(name, pa.int64()) for name in NUMBER_COLUMNS]
+    + [("histogram", pa.list_(pa.int64()))]
+)
 _FACTS = b"seggen"
 
 
@@ -73,13 +81,16 @@ def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
         SegGenError: the file can't be read, or has no such column.
     """
     try:
-        table = pq.read_table(path, columns=None if names is None else list(names), partitioning=None)
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=None if names is None else list(names))
+            found = file.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
-    missing = [name for name in names or () if name not in table.column_names]
+    missing = [name for name in names or () if name not in found]
     if missing:
-        raise SegGenError(f"{path} has no column {', '.join(missing)}", found=", ".join(pq.read_schema(path).names),
-                          remedy="use one of its columns")
+        raise SegGenError(
+            f"{path} has no column {', '.join(missing)}", found=", ".join(found), remedy="use one of its columns"
+        )
     return table
 
 
@@ -96,20 +107,24 @@ def index_numbers_and_texts(path: Path, names: Sequence[str]) -> tuple[np.ndarra
 
 
 def shard_problem(root: Path, shard: str) -> str:
-    """Why a shard is not whole, or ``""`` where it is: its index reads, and its archive has the length that it tells."""
+    """Why a shard is not whole, or ``""`` where it is: its index reads and tells its archive's length."""
     index, tar = index_path(root, shard), tar_path(root, shard)
     if not index.is_file():
-        return f"index {index.name} is missing" if tar.is_file() else "it was never begun"
+        return f"index/{index.name} is missing" if tar.is_file() else "it was never begun"
     try:
         wanted, _ = read_facts(index)
     except SegGenError as error:
         return error.problem
     if not tar.is_file():
-        return f"archive {tar.name} is missing"
+        return f"shards/{tar.name} is missing"
     length = tar.stat().st_size
-    return "" if length == wanted else f"archive {tar.name} has {length} bytes where its index says {wanted}"
+    return "" if length == wanted else f"shards/{tar.name} has {length} bytes where its index says {wanted}"
 
 
 def _unreadable(path: Path, error: Exception) -> SegGenError:
-    return SegGenError(f"index {path.name} cannot be read", expected=f"a parquet file at {path}", found=str(error),
-                       remedy="it may be truncated: give the command that made it again")
+    return SegGenError(
+        f"{path.parent.name}/{path.name} cannot be read",
+        expected=f"a whole parquet file at {path}",
+        found=str(error),
+        remedy="it may be truncated: give the command that made it again",
+    )

@@ -41,8 +41,14 @@ class BankInfo:
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        return {"format_version": self.format_version, "task": self.task, "categories": self.categories.to_json(),
-                "palette": self.palette.to_json(), "generators": list(self.generators), "job": self.job}
+        return {
+            "format_version": self.format_version,
+            "task": self.task,
+            "categories": self.categories.to_json(),
+            "palette": self.palette.to_json(),
+            "generators": list(self.generators),
+            "job": self.job,
+        }
 
 
 def read_info(root: str | os.PathLike) -> BankInfo:
@@ -55,15 +61,27 @@ def read_info(root: str | os.PathLike) -> BankInfo:
     value = read_json(path, "bank description")
     version = value.get("format_version") if isinstance(value, dict) else None
     if version != FORMAT_VERSION:
-        raise SegGenError(f"{path} is of a format that this version cannot read", expected=f"format_version {FORMAT_VERSION}",
-                          found=f"format_version {version!r}", remedy="use a version of seggen_d2 that reads it, or make the bank again")
+        raise SegGenError(
+            f"{path} is of a format that this version cannot read",
+            expected=f"format_version {FORMAT_VERSION}",
+            found=f"format_version {version!r}",
+            remedy="use a version of seggen_d2 that reads it, or make the bank again",
+        )
     missing = [key for key in _KEYS if key not in value]
     if missing:
-        raise SegGenError(f"{path} lacks {', '.join(missing)}", expected=", ".join(_KEYS), found=", ".join(value),
-                          remedy="copy it from the bank's origin, or make the bank again")
-    return BankInfo(task=value["task"], categories=Categories.from_json(value["categories"], f"{path}: categories"),
-                    palette=Palette.from_json(value["palette"], f"{path}: palette"),
-                    generators=tuple(value["generators"]), job=value["job"])
+        raise SegGenError(
+            f"{path} lacks {', '.join(missing)}",
+            expected=", ".join(_KEYS),
+            found=", ".join(value),
+            remedy="copy it from the bank's origin, or make the bank again",
+        )
+    return BankInfo(
+        task=value["task"],
+        categories=Categories.from_json(value["categories"], f"{path}: categories"),
+        palette=Palette.from_json(value["palette"], f"{path}: palette"),
+        generators=tuple(value["generators"]),
+        job=value["job"],
+    )
 
 
 def check_same_info(wanted: BankInfo, found: BankInfo, root: Path) -> None:
@@ -79,9 +97,12 @@ def check_same_info(wanted: BankInfo, found: BankInfo, root: Path) -> None:
         ours, theirs = (_plain(getattr(info, name)) for info in (wanted, found))
         if ours != theirs:
             shown = "; ".join(_differences(ours, theirs, name))
-            raise SegGenError(f"the bank {root} was made with another {name.removesuffix('s')}: {shown}",
-                              expected=f"this command: {json.dumps(ours, sort_keys=True)}",
-                              found=f"the bank: {json.dumps(theirs, sort_keys=True)}", remedy=_OTHER_FOLDER)
+            raise SegGenError(
+                f"the bank {root} was made with another {name.removesuffix('s')}: {shown}",
+                expected=f"this command: {json.dumps(ours, sort_keys=True)}",
+                found=f"the bank: {json.dumps(theirs, sort_keys=True)}",
+                remedy=_OTHER_FOLDER,
+            )
 
 
 def _plain(value: Any) -> Any:
@@ -101,4 +122,5 @@ def _differences(ours: Any, theirs: Any, where: str) -> Iterator[str]:
         if key in ours and key in theirs:
             yield from _differences(ours[key], theirs[key], f"{where}.{key}")
         else:
-            yield f"{where}.{key}: {json.dumps(ours.get(key, 'nothing'))} against {json.dumps(theirs.get(key, 'nothing'))}"
+            left, right = (json.dumps(side.get(key, "nothing")) for side in (ours, theirs))
+            yield f"{where}.{key}: {left} against {right}"

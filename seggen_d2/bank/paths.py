@@ -33,8 +33,12 @@ def register_bank(bank: Bank) -> None:
     with _lock:
         other = _open_banks.get(bank.name)
         if other is not None and other.root != bank.root:
-            raise SegGenError(f"two banks are called {bank.name}", expected=f"the one at {other.root}", found=f"one at {bank.root}",
-                              remedy='give the second another name: Bank(root, name="...")')
+            raise SegGenError(
+                f"two banks are called {bank.name}",
+                expected=f"the one at {other.root}",
+                found=f"one at {bank.root}",
+                remedy='give the second another name: Bank(root, name="...")',
+            )
         _open_banks[bank.name] = bank
 
 
@@ -69,8 +73,12 @@ def _resolve(path: str) -> tuple[Bank, str, str]:
     key, _, kind = member.rpartition(".")
     bank = _open_banks.get(name)
     if bank is None:
-        raise SegGenError(f"{path} leads to a bank that is not open", expected="one of: " + (", ".join(_open_banks) or "none is open"),
-                          found=name, remedy="open it with Bank(root); in a spawned worker, hand it over with the dataset")
+        raise SegGenError(
+            f"{path} leads to a bank that is not open",
+            expected="one of: " + (", ".join(_open_banks) or "none is open"),
+            found=name,
+            remedy="open it with Bank(root); in a spawned worker, hand it over with the dataset",
+        )
     return bank, key, kind
 
 
@@ -83,8 +91,12 @@ class BankPathHandler(PathHandler):
     def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
         self._check_kwargs(kwargs)
         if mode not in ("r", "rt", "rb"):
-            raise SegGenError(f"{path} cannot be opened for writing", expected="mode r or rb", found=mode,
-                              remedy="banks are written by BankWriter alone")
+            raise SegGenError(
+                f"{path} cannot be opened for writing",
+                expected="mode r or rb",
+                found=mode,
+                remedy="banks are written by BankWriter alone",
+            )
         stream = io.BytesIO(open_member(path))
         return stream if mode == "rb" else io.TextIOWrapper(stream, encoding="utf-8")
 
@@ -101,8 +113,12 @@ class BankPathHandler(PathHandler):
         return self._isdir(path, **kwargs) or self._isfile(path, **kwargs)
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
-        raise SegGenError(f"{path} is no file of its own", expected="PathManager.open(path, 'rb')", found="get_local_path",
-                          remedy="read it with open, or write the bank out as folders with export_folders")
+        raise SegGenError(
+            f"{path} is no file of its own",
+            expected="PathManager.open(path, 'rb')",
+            found="get_local_path",
+            remedy="read it with open, or write the bank out as folders with export_folders",
+        )
 
 
 @functools.lru_cache(maxsize=1)

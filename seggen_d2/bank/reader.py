@@ -65,8 +65,11 @@ class Bank:
         self._open(state["shards"])
         if self.shards != state["shards"]:
             lost = sorted({*state["shards"]} - {*self.shards})
-            raise SegGenError(f"bank {self.root} has lost shards since it was opened", found=", ".join(lost),
-                              remedy="make them again with the command that made the bank, then start again")
+            raise SegGenError(
+                f"bank {self.root} has lost shards since it was opened",
+                found=", ".join(lost),
+                remedy="make them again with the command that made the bank, then start again",
+            )
 
     @property
     def shards(self) -> tuple[str, ...]:
@@ -84,9 +87,17 @@ class Bank:
         """
         row = self._row(number)
         key, source_id, strategy, caption = self._table.texts(row)
-        return {"file_name": f"bank://{self.name}/{key}.jpg", "sem_seg_file_name": f"bank://{self.name}/{key}.png",
-                "height": row.height, "width": row.width, "image_id": key, "source_id": source_id,
-                "strategy": strategy, "seed": row.seed, "caption": caption}
+        return {
+            "file_name": f"bank://{self.name}/{key}.jpg",
+            "sem_seg_file_name": f"bank://{self.name}/{key}.png",
+            "height": row.height,
+            "width": row.width,
+            "image_id": key,
+            "source_id": source_id,
+            "strategy": strategy,
+            "seed": row.seed,
+            "caption": caption,
+        }
 
     def key(self, number: int) -> str:
         """The key of sample ``number``."""
@@ -123,7 +134,11 @@ class Bank:
         row = self.find(key)
         if row is None or kind not in KINDS:
             check_choice(f"the kind of member {key}.{kind}", kind, KINDS)
-            raise SegGenError(f"bank {self.name} holds no sample {key}", expected=f"a key of the {len(self)} samples in {self.root}", found=key)
+            raise SegGenError(
+                f"bank {self.name} holds no sample {key}",
+                expected=f"a key of the {len(self)} samples in {self.root}",
+                found=key,
+            )
         tar = self._tars[row.shard]
         offset, length, crc32 = row.member(kind)
         data = self._pread(tar, length, offset)
@@ -137,8 +152,11 @@ class Bank:
         try:
             return open_descriptor(tar, self._version).read(length, offset)
         except OSError as error:
-            raise SegGenError(f"shard {tar} of bank {self.name} cannot be read", found=str(error),
-                              remedy="bring it back, or give the command that made the bank again") from error
+            raise SegGenError(
+                f"shard {tar} of bank {self.name} cannot be read",
+                found=str(error),
+                remedy="bring it back, or give the command that made the bank again",
+            ) from error
 
     def column(self, name: str) -> np.ndarray:
         """A column of the index, or of a sidecar, in the order of the rows.
@@ -172,5 +190,9 @@ def _as_name(root: Path) -> str:
 
 
 def _damaged(tar: str, member: str, expected: str, found: str) -> SegGenError:
-    return SegGenError(f"member {member} of {tar} is damaged", expected=expected, found=found,
-                       remedy="remove the shard and give the command that made the bank again")
+    return SegGenError(
+        f"member {member} of {tar} is damaged",
+        expected=expected,
+        found=found,
+        remedy="remove the shard and give the command that made the bank again",
+    )

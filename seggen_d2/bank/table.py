@@ -3,7 +3,7 @@
 A bank of 1.2 million samples opens in milliseconds and costs a process a few megabytes, because nothing is loaded:
 sorted name hashes are memory-mapped and searched, and one row is read by position (``os.pread``). Files of a table:
 
-    rows.bin      N_ROW int64 a sample: shard, height, width, seed, second half of the key's hash, text, offset, length and CRC-32 of each member
+    rows.bin      16 int64 a sample, the fields of ``Row``
     texts.bin     key, source_id, strategy and caption of each sample, joined by NUL
     keys.npy      (S,) uint64 hashes of the keys, ascending; keys_rows.npy: their row numbers
     sources.npy   (S,) uint64 hashes of the source ids, ascending; sources_rows.npy: their row numbers
@@ -28,7 +28,7 @@ from .format import KINDS
 
 
 class Row(NamedTuple):
-    """A sample's place: ``shard`` counts the table's shards, ``check`` is of the key; ``text`` and the offsets are byte positions."""
+    """A sample's place. ``shard`` counts the table's shards, ``check`` is half the key's hash, the rest are bytes."""
 
     shard: int
     height: int
@@ -68,8 +68,10 @@ class Names:
     """From a name to its rows, by binary search over memory-mapped hashes (the first half of :func:`name_hash`)."""
 
     def __init__(self, folder: Path, what: str):
-        self.hashes, self.rows = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-                                  for name in (what, f"{what}_rows"))
+        self.hashes, self.rows = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+            for name in (what, f"{what}_rows")
+        )
 
     def find(self, digest: bytes) -> np.ndarray:
         """``(M,)`` uint32 row numbers, ascending; M is 0 for an unknown name."""
@@ -130,7 +132,7 @@ class Table:
         return None
 
     def variants(self, source_id: str) -> np.ndarray:
-        """``(M,)`` uint32 row numbers, ascending, of a source; two sources share a hash with odds of 1e-11 in 20,000."""
+        """``(M,)`` uint32 row numbers, ascending, of a source (two of 20,000 share a hash with odds of 1e-11)."""
         return self._sources.find(name_hash(source_id.encode()))
 
     def repeated_key(self) -> tuple[Row, Row] | None:

@@ -58,8 +58,11 @@ def open_table(root: Path, shards: Sequence[str]) -> Table:
             return Table(folder)
         except OSError as error:
             problems.append(f"{folder.parent}: {error}")
-    raise SegGenError(f"the look-up table of bank {root} can be written nowhere", found="; ".join(problems),
-                      remedy="make one of the two folders writable, or free some space there")
+    raise SegGenError(
+        f"the look-up table of bank {root} can be written nowhere",
+        found="; ".join(problems),
+        remedy="make one of the two folders writable, or free some space there",
+    )
 
 
 def _state(root: Path, shards: Sequence[str]) -> str:
@@ -94,7 +97,9 @@ def _build(root: Path, shards: Sequence[str], folder: Path) -> None:
             np.save(aside / f"{name}_rows.npy", order)
             np.save(aside / f"{name}.npy", hashes[name][order])
         lengths = {path.name: path.stat().st_size for path in aside.iterdir()}
-        write_json(aside / META, {"shards": whole, "bytes": lengths, "left_out": {s: p for s, p in problems.items() if p}})
+        write_json(
+            aside / META, {"shards": whole, "bytes": lengths, "left_out": {s: p for s, p in problems.items() if p}}
+        )
         _check_unique(root, Table(aside))
     _remove_others(folder)
 
@@ -130,8 +135,12 @@ def _check_unique(root: Path, table: Table) -> None:
     pair = table.repeated_key()
     if pair:
         shards = sorted({table.shards[row.shard] for row in pair})
-        raise SegGenError(f"two samples of bank {root} have the key {table.texts(pair[0])[0]}", expected="keys that differ",
-                          found=f"shards {', '.join(shards)}", remedy="remove the shard that does not belong, and its index")
+        raise SegGenError(
+            f"two samples of bank {root} have the key {table.texts(pair[0])[0]}",
+            expected="keys that differ",
+            found=f"shards {', '.join(shards)}",
+            remedy="remove the shard that does not belong, and its index",
+        )
 
 
 @contextmanager

@@ -77,8 +77,14 @@ class BankWriter:
         try:
             tar.unlink(missing_ok=True)  # one that is cut short must never meet the new index
             write_bytes(index, index_bytes(rows, tar_bytes, rejections))
-            _write_tar(tar, [(f"{sample.key}.{kind}", parts[kind])
-                             for sample, parts in zip(samples, members, strict=True) for kind in KINDS])
+            _write_tar(
+                tar,
+                [
+                    (f"{sample.key}.{kind}", parts[kind])
+                    for sample, parts in zip(samples, members, strict=True)
+                    for kind in KINDS
+                ],
+            )
         except FileNotFoundError:
             if shard_problem(self.root, shard):
                 raise
@@ -92,7 +98,9 @@ class BankWriter:
             where = f"sample {sample.key} of shard {shard}"
             check_name(sample.key, f"the key of a sample of shard {shard}")
             if sample.key in seen:
-                raise SegGenError(f"{where} appears twice", expected="keys that differ", remedy="number the samples by the plan")
+                raise SegGenError(
+                    f"{where} appears twice", expected="keys that differ", remedy="number the samples by the plan"
+                )
             seen.add(sample.key)
             _check_sizes(sample, where)
             _check_facts(sample, len(self.info.categories), where)
@@ -109,18 +117,27 @@ def _check_sizes(sample: Sample, where: str) -> None:
             with Image.open(io.BytesIO(data)) as image:
                 found, size = image.format, (image.height, image.width)
         except (UnidentifiedImageError, OSError) as error:
-            raise SegGenError(f"the {name} of {where} cannot be read", expected=f"a {kind}", found=str(error)) from error
+            raise SegGenError(
+                f"the {name} of {where} cannot be read", expected=f"a {kind}", found=str(error)
+            ) from error
         if (found, size) != (kind, (sample.height, sample.width)):
-            raise SegGenError(f"the {name} of {where} does not fit its record", expected=f"{kind}, {sample.height} x {sample.width} (H x W)",
-                              found=f"{found}, {size[0]} x {size[1]}", remedy="an image and its mask have one size")
+            raise SegGenError(
+                f"the {name} of {where} does not fit its record",
+                expected=f"{kind}, {sample.height} x {sample.width} (H x W)",
+                found=f"{found}, {size[0]} x {size[1]}",
+                remedy="an image and its mask have one size",
+            )
 
 
 def _check_facts(sample: Sample, categories: int, where: str) -> None:
     histogram = np.asarray(sample.histogram)
     fits = histogram.shape == (categories,) and histogram.dtype.kind in "iu"
     if not fits or histogram.min() < 0 or histogram.sum() > sample.height * sample.width:
-        raise SegGenError(f"the histogram of {where} does not fit", found=f"shape {histogram.shape} {histogram.dtype}, sum {histogram.sum()}",
-                          expected=f"{categories} pixel counts, at most {sample.height * sample.width} together")
+        raise SegGenError(
+            f"the histogram of {where} does not fit",
+            found=f"shape {histogram.shape} {histogram.dtype}, sum {histogram.sum()}",
+            expected=f"{categories} pixel counts, at most {sample.height * sample.width} together",
+        )
     if not 0 <= sample.seed < 2**63:
         raise SegGenError(f"the seed of {where} is out of range", expected="0 <= seed < 2**63", found=str(sample.seed))
     for name in ("source_id", "strategy", "caption"):
@@ -132,9 +149,12 @@ def _refuse_orphans(root: Path) -> None:
     """Shards whose ``bank.json`` is lost can't be told from those of another job."""
     orphans = sorted(path.name for folder in ("index", "shards") for path in (root / folder).glob("[!.]*"))
     if orphans:
-        raise SegGenError(f"{root} holds shards but no {INFO_FILE}", expected="a bank, or a folder without shards",
-                          found=", ".join(orphans[:5]) + (", ..." if len(orphans) > 5 else ""),
-                          remedy=f"bring {INFO_FILE} back, or write to another folder")
+        raise SegGenError(
+            f"{root} holds shards but no {INFO_FILE}",
+            expected="a bank, or a folder without shards",
+            found=", ".join(orphans[:5]) + (", ..." if len(orphans) > 5 else ""),
+            remedy=f"bring {INFO_FILE} back, or write to another folder",
+        )
 
 
 def _sweep(path: Path) -> None:
