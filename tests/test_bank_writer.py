@@ -122,7 +122,7 @@ def test_interrupted_while_writing(tmp_path, monkeypatch):
 
 def test_killed_while_writing_the_same_command_gives_the_same_bank(tmp_path):
     """The writer is killed for good at several moments; going on from what is left gives the same bytes."""
-    code = "import pathlib, sys, bank_samples; print(1, flush=True); bank_samples.write_bank(pathlib.Path(sys.argv[1]), 20)"
+    code = "import sys, pathlib, bank_samples as b; print(1, flush=True); b.write_bank(pathlib.Path(sys.argv[1]), 20)"
     for round_, wait in enumerate((0.03, 0.1, 0.25)):
         root = tmp_path / f"killed-{round_}"
         process = subprocess.Popen(
