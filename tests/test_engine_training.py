@@ -19,6 +19,7 @@ from seggen_d2.engine.config import load_config
 from seggen_d2.engine.from_config import build_model, experiment
 from seggen_d2.engine.optimizer import learning_rate_factor, parameter_groups
 from seggen_d2.engine.run import Stopped, evaluate_run, train
+from seggen_d2.evaluation import score_folder
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import NumberedSampler
 from seggen_d2.segmentation import Categories
@@ -80,8 +81,10 @@ def test_a_run_writes_what_it_promises_and_the_same_command_again_does_nothing(c
         "finished" in capsys.readouterr().out
         and (tmp_path / "model_final/model.safetensors").stat().st_mtime_ns == before
     )
-    train_net(config, ["OUTPUT_DIR", str(tmp_path)], eval_only=True)
+    train_net(config, ["OUTPUT_DIR", str(tmp_path), "TEST.SAVE_PREDICTIONS", "True"], eval_only=True)
     assert f"mIoU {metrics['miou']:.2f}" in capsys.readouterr().out
+    scores = score_folder(tmp_path / "predictions/toy_test", load_config(config)[0].SEGGEN.DATASETS[1])
+    assert scores["miou"] == metrics["miou"] and scores["per_class"] == metrics["per_class"]
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(config, tmp_path, capsys):

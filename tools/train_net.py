@@ -7,7 +7,7 @@ import argparse
 import logging
 import sys
 
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.cli import run_command
 
 logger = logging.getLogger("train_net")
 
@@ -46,25 +46,11 @@ def parser() -> argparse.ArgumentParser:
     return words
 
 
-def main() -> int:
+def main() -> None:
     arguments = parser().parse_intermixed_args()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        return run(arguments)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    except SegGenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
-def run(arguments: argparse.Namespace) -> int:
     from seggen_d2.engine.config import load_config
 
-    cfg, ignored = load_config(
-        arguments.config_file, arguments.overrides
-    )  # before torch is imported: a wrong key is told at once
+    cfg, ignored = load_config(arguments.config_file, arguments.overrides)  # a wrong key is told before torch is loaded
     if ignored:
         logger.warning("keys that the transformers engine does not honour: %s", ", ".join(ignored))
     from seggen_d2.engine.command import Stopped, train_net
@@ -73,9 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         train_net(cfg, resume=arguments.resume, eval_only=arguments.eval_only, dry_run=arguments.dry_run)
     except Stopped as stop:
         print(stop, file=sys.stderr)
-        return 130
-    return 0
+        sys.exit(130)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

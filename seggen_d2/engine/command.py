@@ -37,7 +37,7 @@ def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dr
     if eval_only:
         load_network(run.model, cfg.MODEL.WEIGHTS or run.folder / FINAL)
         run.model.to(cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu"))
-        for metrics in evaluate_run(run):
+        for metrics in evaluate_run(run, run.predictions):
             _tell(metrics)
         return
     if dry_run:
@@ -83,5 +83,6 @@ def _is_over(run: Experiment) -> bool:
 
 
 def _tell(metrics: dict) -> None:
-    rows = ", ".join(f"{name} {value:.1f}" for name, value in metrics["per_class"].items())
+    shown = {name: "-" if value is None else f"{value:.1f}" for name, value in metrics["per_class"].items()}
+    rows = ", ".join(f"{name} {text}" for name, text in shown.items())
     print(f"{metrics['dataset']}: mIoU {metrics['miou']:.2f} ({rows})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -171,10 +172,8 @@ def _convert(default: Any, value: Any, key: str) -> Any:
     if isinstance(default, list) and not isinstance(value, dict):
         return list(value) if isinstance(value, (list, tuple)) else [value]
     if isinstance(value, str) and kind in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():

@@ -60,6 +60,7 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
         model=build_model(cfg, categories),
         weights=cfg.MODEL.WEIGHTS,
         banks=banks,
+        predictions=Path(cfg.OUTPUT_DIR) / "predictions" if cfg.TEST.SAVE_PREDICTIONS else None,
         stages=stages,
         options=solver_options(cfg),
         records=[record for source in train for record in source.records()] if training else [],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from seggen_d2.evaluation import ConfusionMatrix
+from seggen_d2.foundation.files import write_bytes
 from seggen_d2.mapping import SemanticTargets
 from seggen_d2.modeling import Mask2Former
+from seggen_d2.segmentation import label_map_png
 from seggen_d2.sources import FolderSource
 
 
@@ -34,14 +38,22 @@ def predict(
 
 
 def evaluate(
-    model: Mask2Former, source: FolderSource, mapper: Callable[[dict[str, Any]], dict[str, Any]], *, batch_size: int = 1
+    model: Mask2Former,
+    source: FolderSource,
+    mapper: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    batch_size: int = 1,
+    predictions: Path | None = None,
 ) -> dict[str, Any]:
-    """``{"miou": percent, "per_class": {name: percent}, ...}`` of the model's predictions on ``source``."""
-    targets, n = SemanticTargets(source.categories), len(source.categories)
-    counts = np.zeros((n, n), np.int64)
-    for record, predicted in predict(model, source.records(), mapper, batch_size=batch_size):
-        labels = targets.read(record)
-        known = labels < n
-        counts += np.bincount(labels[known].astype(np.int64) * n + predicted[known], minlength=n * n).reshape(n, n)
-    iou = 100 * np.diag(counts) / np.maximum(1, counts.sum(0) + counts.sum(1) - np.diag(counts))
-    return {"miou": float(iou.mean()), "per_class": dict(zip(source.categories.names, iou.tolist(), strict=True))}
+    """The metrics of the model on a dataset, in percent: ``dataset``, ``images``, ``miou``, ``per_class``...
+
+    Args:
+        mapper: of test images. batch_size: images at once.
+        predictions: a folder for the predicted label maps, ``IMAGE_ID.png``, that tools/evaluate.py reads.
+    """
+    targets, matrix, records = SemanticTargets(source.categories), ConfusionMatrix(source.categories), source.records()
+    for record, predicted in predict(model, records, mapper, batch_size=batch_size):
+        matrix.update(predicted, targets.read(record), record["file_name"])
+        if predictions:
+            write_bytes(predictions / f"{record['image_id']}.png", label_map_png(predicted))
+    return {"dataset": source.name, "images": len(records), **matrix.metrics()}

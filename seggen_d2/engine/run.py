@@ -45,6 +45,7 @@ class Experiment:
         test_mapper: for their images. test_batch: images at once.
         folder: everything written goes here. banks: opened, for the plan.
         weights: a checkpoint folder, or "".
+        predictions: folder for the test sets' predicted label maps.
     """
 
     model: Mask2Former
@@ -58,6 +59,7 @@ class Experiment:
     folder: Path
     banks: Sequence[Bank] = ()
     weights: str = ""
+    predictions: Path | None = None
 
 
 def position(folder: Path, stages: Sequence[Stage]) -> tuple[int, Path | None]:
@@ -145,17 +147,23 @@ def train_stage(run: Experiment, number: int, checkpoint: Path | None) -> None:
         )
 
 
-def evaluate_run(run: Experiment) -> list[dict[str, Any]]:
-    """The metrics of every test set, the first first."""
+def evaluate_run(run: Experiment, predictions: Path | None = None) -> list[dict[str, Any]]:
+    """The metrics of every test set, the first first; label maps go to ``predictions/DATASET``."""
     return [
-        {"dataset": test.name, **evaluate(run.model, test, run.test_mapper, batch_size=run.test_batch)}
+        evaluate(
+            run.model,
+            test,
+            run.test_mapper,
+            batch_size=run.test_batch,
+            predictions=predictions / test.name if predictions else None,
+        )
         for test in run.tests
     ]
 
 
 def finish(run: Experiment, seconds: float) -> dict[str, Any]:
     """Evaluate and write ``metrics_final.json``: mIoU and IoUs in percent, iterations, seconds, peak memory in MB."""
-    first, *others = evaluate_run(run)
+    first, *others = evaluate_run(run, run.predictions)
     iterations = sum(stage.iterations for stage in run.stages)
     metrics = {
         **first,

@@ -180,6 +180,7 @@ def training_arguments(folder: Path, iterations: int, options: SolverOptions) ->
         disable_tqdm=True,
         use_cpu=options.device == "cpu",
         eval_strategy="no",
+        ddp_find_unused_parameters=False,
     )
     if processes == 1 and arguments.n_gpu > 1:
         arguments._n_gpu = 1  # several GPUs are used by torchrun, a process each; not by DataParallel
