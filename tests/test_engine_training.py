@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Training from a config to metrics: the swap's identity, resume, stages, optimiser groups, what is refused."""
 
 import json
@@ -144,6 +145,12 @@ def stop_after(monkeypatch, iterations):
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(trainer.SegmentationTrainer, "compute_loss", compute_loss)
+
+
+def test_mixed_precision_trains(config, tmp_path):
+    train_net(config, ["OUTPUT_DIR", str(tmp_path), "SOLVER.AMP.ENABLED", "True", "SOLVER.LOG_PERIOD", "1"])
+    losses = [line["total_loss"] for line in metric_lines(tmp_path)]
+    assert len(losses) == 4 and all(0 < loss < 1000 for loss in losses)
 
 
 def test_stages_follow_each_other_and_resume_in_the_second(config, tmp_path, monkeypatch):

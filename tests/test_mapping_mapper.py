@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """The mapper: targets agree with labels, draws follow (seed, number), and records that do not fit are refused."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Matching and losses: identities, agreement with transformers' own, and a value for every sample."""
 
 import pytest

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """The model: Detectron2's convention, the backbones' shapes, and learning."""
 
 import pytest
