@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Measure what the package promises, each figure against its reference, and print the rows.
+
+Ways that are compared take turns, and figures are medians. Pin to one core, with one thread, for figures that mean
+something: OMP_NUM_THREADS=1 taskset -c 0 python tools/benchmark.py decode
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from seggen_d2.foundation.cli import run_command
+
+BENCHMARKS = {  # name: (module:function, what it measures)
+    "decode": ("seggen_d2.segmentation.bench:decode_rows", "decoding a 768x768 colour map of 150 categories"),
+    "bank": ("seggen_d2.bank.bench:bank_read_rows", "10,000 random reads of a bank's samples against plain files"),
+    "index": ("seggen_d2.bank.bench:index_rows", "opening a bank of 1.2 million samples and finding samples in it"),
+    "swap": ("seggen_d2.mixing.bench:swap_rows", "the mapper with the swap against the bare one"),
+    "sample": ("seggen_d2.generators.bench:sample_rows", "the share of sampling time outside the networks"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:<8}{what}" for name, (_, what) in BENCHMARKS.items())
+    form = argparse.RawDescriptionHelpFormatter
+    words = argparse.ArgumentParser(description=__doc__, epilog=f"names:\n{listed}", formatter_class=form)
+    words.add_argument("names", nargs="+", metavar="NAME", choices=BENCHMARKS, help="one or more of the names below")
+    words.add_argument("--json", metavar="FILE", help='also write {"rows": [{name, value, unit, ratio, reference}]}')
+    return words
+
+
+def measure(name: str) -> list[dict]:
+    module, function = BENCHMARKS[name][0].split(":")
+    return getattr(importlib.import_module(module), function)()
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    from seggen_d2.foundation.files import write_json
+    from seggen_d2.foundation.measure import rows_table
+
+    rows = [row for name in arguments.names for row in measure(name)]
+    print(rows_table(rows))
+    if arguments.json:
+        write_json(arguments.json, {"rows": rows})
+
+
+if __name__ == "__main__":
+    run_command(main)
