@@ -49,7 +49,7 @@ def test_counts_add_up_over_images():
 def test_iou_is_intersection_over_union():
     known = LABELS != 255
     for i, name in enumerate(CATEGORIES.names):
-        ours, theirs = (PREDICTED == i) & known, LABELS == i
+        ours, theirs = (i == PREDICTED) & known, i == LABELS
         expected = 100 * (ours & theirs).sum() / (ours | theirs).sum()
         assert matrix((PREDICTED, LABELS)).per_class()[name] == pytest.approx(expected)
 

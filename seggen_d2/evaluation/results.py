@@ -56,7 +56,8 @@ def read_stages(path: str | os.PathLike) -> dict[str, Any]:
     """
     value = read_json(path, "list of stages")
     value = {"stages": value} if isinstance(value, list) else value
-    for place, stage in enumerate(value.get("stages", [])):
+    _require(value, ("stages",), str(path))
+    for place, stage in enumerate(value["stages"]):
         _require(stage, ("name", "seconds", "peak_rss_mb"), f"{path}: stage {place}")
     return value
 
@@ -86,6 +87,8 @@ def _run(file: Path) -> dict[str, Any]:
         )
     metrics = read_json(file, "metrics")
     _require(metrics, ("miou", "per_class"), str(file))
+    if not isinstance(metrics["miou"], (int, float)) or isinstance(metrics["miou"], bool):
+        raise SegGenError(f"the mIoU of {file} is no number", expected="percent", found=repr(metrics["miou"]))
     told = {key: metrics[key] for key in ("seconds", "peak_rss_mb", "iterations") if key in metrics}
     return {
         "setting": name["setting"],

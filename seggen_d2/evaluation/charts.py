@@ -1,0 +1,145 @@
+"""The page's tables: settings over seeds, IoU a category, time and memory a stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .markup import Markup, join, table, tag
+from .tables import BASELINE, Summary, number
+
+WORDS = {
+    "real": "real data alone, the baseline",
+    "real+seggen": "real samples swapped for synthetic ones of both banks",
+    "real+imgsyn": "swapped for samples of the ImgSyn bank only",
+    "real+masksyn": "swapped for samples of the MaskSyn bank only",
+    "synthetic": "synthetic samples alone, never a real image",
+    "pretrain-finetune": "synthetic samples first, then real data",
+}
+STRIP = (260, 26)  # width and height of a row of dots, in CSS pixels
+FOLD = 40  # categories past which the table is folded away
+
+
+def settings_table(summaries: Sequence[Summary]) -> Markup:
+    """A row a setting: mean, spread, seeds, difference, verdict, and a dot a seed on a common scale."""
+    scale = _scale([value for summary in summaries for value in summary.values])
+    baseline = next((summary for summary in summaries if summary.setting == BASELINE), None)
+    header = ["setting", _right("mIoU"), _right("spread"), _right("seeds"), _right("against real"), "", _axis(scale)]
+    return table(header, [_setting_row(summary, baseline, scale) for summary in summaries], "settings")
+
+
+def _setting_row(summary: Summary, baseline: Summary | None, scale: tuple[float, float]) -> list[Markup]:
+    difference = "" if summary.difference is None else f"{summary.difference:+.1f}".replace("-", "−")
+    verdict = (
+        tag("span", summary.verdict, class_="verdict " + summary.verdict.replace(" ", "-")) if summary.verdict else ""
+    )
+    spread = "–" if summary.spread is None else f"± {summary.spread:.1f}"
+    name = tag("th", tag("b", summary.setting), tag("small", WORDS.get(summary.setting, "")), scope="row")
+    cells = [
+        _cell(tag("b", number(summary.mean)), "figure"),
+        _cell(spread, "figure"),
+        _cell(str(len(summary.values)), "figure"),
+    ]
+    return [name, *cells, _cell(difference, "figure"), _cell(verdict), _cell(_dots(summary, baseline, scale))]
+
+
+def _dots(summary: Summary, baseline: Summary | None, scale: tuple[float, float]) -> Markup:
+    width, height = STRIP
+
+    def x(value: float) -> float:
+        return round(6 + (width - 12) * (value - scale[0]) / (scale[1] - scale[0]), 1)
+
+    shapes = [tag("line", x1=0, x2=width, y1=height / 2, y2=height / 2, class_="rule")]
+    if baseline:
+        low, high = (x(baseline.mean + sign * (baseline.spread or 0)) for sign in (-1, 1))
+        shapes.insert(0, tag("rect", x=low, y=0, width=max(1.5, high - low), height=height, class_="band"))
+    shapes += [tag("circle", cx=x(value), cy=height / 2, r=4.5, class_="dot") for value in summary.values]
+    shapes.append(tag("line", x1=x(summary.mean), x2=x(summary.mean), y1=4, y2=height - 4, class_="mean"))
+    words = f"{summary.setting}: " + ", ".join(number(value) for value in summary.values)
+    return tag(
+        "svg", tag("title", words), shapes, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img"
+    )
+
+
+def _scale(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    room = max(1.0, 0.06 * (high - low))
+    return math.floor(low - room), math.ceil(high + room)
+
+
+def _axis(scale: tuple[float, float]) -> Markup:
+    ends = [tag("span", f"{value:g}") for value in scale]
+    return tag("th", tag("div", ends[0], tag("span", "mIoU of each seed"), ends[1], class_="axis"), scope="col")
+
+
+def per_class_table(summaries: Sequence[Summary]) -> Markup:
+    """A row a category, a column a setting, shaded by IoU; folded where there are many categories."""
+    names = dict.fromkeys(name for summary in summaries for name in summary.per_class)
+    header = ["category", *(_right(summary.setting) for summary in summaries)]
+    rows = [[name, *(_heat(summary.per_class.get(name)) for summary in summaries)] for name in names]
+    rows.append(
+        [tag("th", "mean", scope="row", class_="total"), *(_heat(summary.mean, "total") for summary in summaries)]
+    )
+    shown = table(header, rows, "heat")
+    return shown if len(names) <= FOLD else tag("details", tag("summary", f"{len(names)} categories"), shown)
+
+
+def _heat(value: float | None, class_: str = "") -> Markup:
+    style = None if value is None else f"--v:{value / 100:.3f}"
+    return tag("td", number(value), class_=f"figure {class_}".strip(), style=style)
+
+
+def stages_table(stages: Sequence[Mapping[str, Any]]) -> Markup:
+    """A row a stage: seconds, with a bar, and peak memory."""
+    longest = max((stage["seconds"] for stage in stages), default=0) or 1
+    heaviest = max((stage["peak_rss_mb"] for stage in stages), default=0) or 1
+    header = ["stage", _right("time"), "", _right("peak memory"), ""]
+    rows = [
+        [
+            stage["name"],
+            _cell(duration(stage["seconds"]), "figure"),
+            _bar(stage["seconds"] / longest),
+            _cell(f"{stage['peak_rss_mb']:,.0f} MB", "figure"),
+            _bar(stage["peak_rss_mb"] / heaviest, "memory"),
+        ]
+        for stage in stages
+    ]
+    return table(header, rows, "stages")
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``2 min 05 s`` or ``1 h 02 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
+
+
+def legend(names: Sequence[str], colors: Sequence[Sequence[int]], ignore_color: Sequence[int]) -> Markup:
+    """Each category's colour."""
+    rows = [*zip(names, colors, strict=True), ("not labelled", ignore_color)]
+    chips = [
+        tag("span", tag("i", style=f"background:rgb({','.join(str(int(c)) for c in color)})"), name)
+        for name, color in rows
+    ]
+    return tag("div", chips, class_="legend")
+
+
+def bullets(lines: Sequence[str]) -> Markup:
+    return tag("ul", [tag("li", line) for line in lines])
+
+
+def _bar(share: float, class_: str = "") -> Markup:
+    bar = tag("div", tag("i", style=f"width:{100 * share:.1f}%"), class_=f"bar {class_}".strip())
+    return tag("td", bar, class_="wide")
+
+
+def _cell(content: str, class_: str | None = None) -> Markup:
+    return tag("td", join(content), class_=class_)
+
+
+def _right(words: str) -> Markup:
+    return tag("th", words, scope="col", class_="figure")

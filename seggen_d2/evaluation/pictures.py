@@ -1,0 +1,119 @@
+"""Pictures that live inside the page: label maps, colour maps and photos as ``data:`` URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from seggen_d2.segmentation import ColorCodec, resize_labels
+
+from .markup import Markup, join, tag
+
+MOST = 320  # pixels of the longer side of what the page holds
+OUTLINED = 240  # pixels to which small masks are enlarged before their borders are drawn
+SMALL = 128  # pixels up to which a picture is kept as it is and shown with square pixels
+NAMED_SHARE = 0.025  # of the picture, from which a category's name is written on its mask
+LETTER = 0.038  # width of a letter, as a share of the picture's
+NAMING_SIDE = 64  # pixels at which the places of names are looked for
+
+
+def photo(image: np.ndarray, title: str) -> Markup:
+    """A tile of an ``(H, W, 3)`` uint8 RGB image."""
+    return _tile(_image(image, _data_uri(_shrunk(image), exact=max(image.shape[:2]) <= SMALL), title), title)
+
+
+def color_map(labels: np.ndarray, codec: ColorCodec, title: str) -> Markup:
+    """A tile of ``(H, W)`` labels as the generators see them: each pixel in its category's colour."""
+    return _tile(_image(labels, _data_uri(codec.encode(_small_labels(labels)), exact=True), title), title)
+
+
+def named_mask(labels: np.ndarray, codec: ColorCodec, names: tuple[str, ...], title: str) -> Markup:
+    """A tile of ``(H, W)`` labels as training sees them: segments, their borders, and their categories' names."""
+    factor = max(1, OUTLINED // max(labels.shape))
+    small = _small_labels(labels).repeat(factor, 0).repeat(factor, 1)  # so that borders are thin
+    outlined = 0.55 * codec.encode(small) + 0.45 * 255
+    outlined[_borders(small)] = 40
+    picture = _image(labels, _data_uri(outlined.astype(np.uint8), exact=True), title)
+    return _tile(join(picture, _name_tags(labels, names)), title)
+
+
+def _name_tags(labels: np.ndarray, names: tuple[str, ...]) -> Iterator[Markup]:
+    """The names of what is large enough, largest first; one that would cover another is left out."""
+    height, width = _fitted(labels.shape, NAMING_SIDE)
+    small = resize_labels(labels, height, width)
+    found = [(int((small == i).sum()), i) for i in np.unique(small) if i < len(names)]
+    taken: list[tuple[float, float, float]] = []
+    for count, i in sorted(found, reverse=True):
+        row, column = _middle(small == i)
+        x, y, wide = (column + 0.5) / width, (row + 0.5) / height, (len(names[i]) + 2) * LETTER
+        place = x + (0.5 - x) * wide, y, wide
+        if count >= NAMED_SHARE * small.size and not any(_collide(place, other) for other in taken):
+            taken.append(place)
+            yield _name_tag(names[i], x, y)
+
+
+def _collide(a: tuple[float, float, float], b: tuple[float, float, float]) -> bool:
+    """Whether two names ``(x, y, width)``, in shares of the picture, cover each other."""
+    return abs(a[0] - b[0]) < (a[2] + b[2]) / 2 and abs(a[1] - b[1]) < 2 * LETTER
+
+
+def _name_tag(name: str, x: float, y: float) -> Markup:
+    """Shifted against its place by as much as keeps it inside of the picture."""
+    x, y = round(100 * x), round(100 * y)
+    return tag("span", name, class_="name", style=f"left:{x}%;top:{y}%;transform:translate(-{x}%,-{y}%)")
+
+
+def _middle(here: np.ndarray) -> tuple[int, int]:
+    """Row and column of a pixel that is farthest from the border of ``here``, found by eating away at it."""
+    while True:
+        padded = np.pad(here, 1)
+        eaten = here & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        if not eaten.any():
+            rows, columns = np.nonzero(here)
+            centre = np.hypot(rows - rows.mean(), columns - columns.mean()).argmin()
+            return int(rows[centre]), int(columns[centre])
+        here = eaten
+
+
+def _borders(labels: np.ndarray) -> np.ndarray:
+    borders = np.zeros(labels.shape, dtype=bool)
+    borders[1:] |= labels[1:] != labels[:-1]
+    borders[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    return borders
+
+
+def _tile(picture: Markup, title: str) -> Markup:
+    return tag("figure", tag("div", picture, class_="frame"), tag("figcaption", title))
+
+
+def _image(shown: np.ndarray, uri: str, title: str) -> Markup:
+    height, width = shown.shape[:2]
+    pixelated = "pixelated" if max(height, width) <= SMALL else None
+    return tag("img", src=uri, alt=title, width=width, height=height, class_=pixelated)
+
+
+def _data_uri(image: np.ndarray, *, exact: bool) -> str:
+    buffer = io.BytesIO()
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    picture.save(buffer, "PNG", optimize=True) if exact else picture.save(buffer, "JPEG", quality=88)
+    return f"data:image/{'png' if exact else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _small_labels(labels: np.ndarray) -> np.ndarray:
+    return resize_labels(labels, *_fitted(labels.shape, MOST))
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    height, width = _fitted(image.shape, MOST)
+    if (height, width) == image.shape[:2]:
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _fitted(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    scale = min(1.0, side / max(shape[:2]))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))

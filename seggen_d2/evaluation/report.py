@@ -1,0 +1,141 @@
+"""The report: ``results.json`` with every figure, and ``report.html``, one file that needs nothing else."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import seggen_d2
+from seggen_d2.bank import Bank
+from seggen_d2.foundation.files import write_bytes, write_json
+from seggen_d2.segmentation import ColorCodec, check_same_categories, check_same_palette, default_palette
+from seggen_d2.sources import FolderSource, load_dataset
+
+from . import charts, gallery, wording
+from .markup import Markup, join, tag
+from .results import read_runs, read_stages
+from .tables import summarise
+
+
+def make_report(
+    runs: Sequence[str | os.PathLike],
+    dataset: str | os.PathLike,
+    banks: Sequence[str | os.PathLike],
+    output: str | os.PathLike,
+    *,
+    stages: str | os.PathLike | None = None,
+    title: str = "SegGen",
+) -> Path:
+    """Write ``results.json`` and ``report.html`` into ``output``.
+
+    Args:
+        runs: run folders ``SETTING-seedN``, or folders that hold them.
+        dataset: YAML of the real training data.
+        banks: bank folders.
+        output: the folder to write to.
+        stages: JSON of what each stage took, as the recipe runner writes it.
+        title: of the page.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        SegGenError: runs, stages, dataset or banks cannot be read, or are of different label spaces.
+    """
+    source, opened = load_dataset(dataset), [Bank(bank) for bank in banks]
+    _check_alike(source, opened)
+    results = collect(read_runs(runs), read_stages(stages) if stages else {"stages": []}, source, opened)
+    output = Path(output)
+    write_json(output / "results.json", {"title": title, **results})
+    write_bytes(output / "report.html", page(title, results, source, opened).encode())
+    return output / "report.html"
+
+
+def collect(
+    runs: list[dict[str, Any]], stages: Mapping[str, Any], source: FolderSource, banks: Sequence[Bank]
+) -> dict[str, Any]:
+    """What ``results.json`` holds."""
+    summaries = [asdict(summary) for summary in summarise(runs)]
+    facts = {
+        "name": source.name,
+        "images": len(source.records()),
+        "categories": list(source.categories.names),
+        "height": source.records()[0]["height"],
+        "width": source.records()[0]["width"],
+    }
+    made_by = {"seggen_d2": seggen_d2.__version__}
+    return {
+        "runs": runs,
+        "summaries": summaries,
+        **stages,
+        "dataset": facts,
+        "banks": [_bank_facts(bank) for bank in banks],
+        "versions": made_by,
+    }
+
+
+def _bank_facts(bank: Bank) -> dict[str, Any]:
+    return {
+        "name": bank.name,
+        "strategy": str(bank.info.job.get("strategy", "")),
+        "samples": len(bank),
+        "rejected": len(bank.rejections()),
+        "generators": list(bank.info.generators),
+    }
+
+
+def _check_alike(source: FolderSource, banks: Sequence[Bank]) -> None:
+    for bank in banks:
+        sides = {"a_is": f"dataset {source.name}", "b_is": f"bank {bank.root}"}
+        check_same_categories(source.categories, bank.info.categories, **sides)
+        check_same_palette(
+            banks[0].info.palette, bank.info.palette, a_is=f"bank {banks[0].root}", b_is=f"bank {bank.root}"
+        )
+
+
+def page(title: str, results: Mapping[str, Any], source: FolderSource, banks: Sequence[Bank]) -> str:
+    """The HTML document."""
+    summaries = summarise(results["runs"])
+    template = string.Template(_resource("report.html"))
+    palette = banks[0].info.palette if banks else default_palette(len(source.categories))
+    return template.substitute(
+        title=join(title),
+        style=_resource("report.css"),
+        facts=wording.facts(results),
+        headline=wording.headline(summaries),
+        **_pictures(source, banks, ColorCodec(palette, source.categories.ignore_id)),
+        legend=charts.legend(source.categories.names, palette.colors, palette.ignore_color),
+        settings=charts.settings_table(summaries),
+        per_class=charts.per_class_table(summaries),
+        stages=_stages(results),
+        meaning=charts.bullets(wording.meaning(summaries)),
+        caveats=charts.bullets(wording.caveats(results, summaries)),
+        commands=join(_resource("own_data.txt")),
+        version=join(seggen_d2.__version__),
+    )
+
+
+def _pictures(source: FolderSource, banks: Sequence[Bank], codec: ColorCodec) -> dict[str, Markup]:
+    names = source.categories.names
+    masksyn, imgsyn = (gallery.pairs(source, banks, strategy) for strategy in ("masksyn", "imgsyn"))
+    none = tag("p", "No sample of this kind is in the banks.", class_="quiet")
+    return {
+        "walk": gallery.walk(masksyn[0] if masksyn else None, imgsyn[0] if imgsyn else None, codec, names),
+        "masksyn": gallery.masksyn_rows(masksyn, codec, names) or none,
+        "imgsyn": gallery.imgsyn_rows(imgsyn, codec, names) or none,
+    }
+
+
+def _stages(results: Mapping[str, Any]) -> Markup:
+    if not results["stages"]:
+        return tag("p", "Not recorded.", class_="quiet")
+    return join(tag("p", wording.totals(results)), charts.stages_table(results["stages"]))
+
+
+def _resource(name: str) -> str:
+    return (resources.files(__package__) / "page" / name).read_text(encoding="utf-8")
