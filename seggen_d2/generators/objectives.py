@@ -101,7 +101,7 @@ class BaseObjective(DiffusionObjective):
 
 
 class VaeObjective(nn.Module):
-    """Reconstruction: L1 on pixels and on their differences, and a slight pull to N(0, 1).
+    """Reconstruction, squared and absolute, and a slight pull of the posterior to N(0, 1).
 
     A batch holds ``pixels (B, 3, H, W)`` in [-1, 1].
     """
@@ -121,8 +121,7 @@ class VaeObjective(nn.Module):
         posterior = self.vae.encode(pixels).latent_dist
         latents = posterior.mean + posterior.std * draw_like(posterior.mean, generator)
         output = self.vae.decode(latents).sample
-        edges = sum(F.l1_loss(torch.diff(output, dim=d), torch.diff(pixels, dim=d)) for d in (2, 3))
-        return F.l1_loss(output, pixels) + edges + self.kl_weight * posterior.kl().mean() / latents[0].numel()
+        return F.mse_loss(output, pixels) + 0.5 * F.l1_loss(output, pixels) + self.kl_weight * posterior.kl().mean() / latents[0].numel()
 
 
 def draw_like(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

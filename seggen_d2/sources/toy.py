@@ -138,8 +138,8 @@ def _paint(labels: np.ndarray, looks: dict[str, int], light: str, world: int, rn
     """``(side, side, 3)`` float32 in 0..255 from a label map and each category's mode."""
     side = labels.shape[0]
     y, x = np.mgrid[:side, :side]
-    shift_x, shift_y = rng.integers(0, 12, 2)
-    step = side // 12  # a pattern's half period
+    shift_x, shift_y = rng.integers(0, side // 4, 2)
+    step = side // 8  # a pattern's half period
     across, along = (x + shift_x) // step % 2, (y + shift_y) // step % 2
     dots = ((x + shift_x) % (2 * step) < step) & ((y + shift_y) % (2 * step) < step)
     second = {"plain": np.zeros_like(x), "striped": along, "barred": across, "checked": across ^ along, "dotted": dots}

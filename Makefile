@@ -1,0 +1,44 @@
+# make quickstart   the whole method on the toy world, to output/quickstart/report.html
+# make test         the tests
+# Each sets up .venv from PyPI by itself.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = OMP_WAIT_POLICY=passive $(VENV)/bin/python
+READY = $(VENV)/.ready
+
+.PHONY: help setup quickstart camvid test lint toy-base benchmark clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -3; echo "also: make setup camvid lint toy-base benchmark"
+
+setup: $(READY)
+
+$(READY): setup.py constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "Python 3.10 to 3.13 is needed, found %d.%d: give PYTHON=/path/to/python" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt setuptools wheel torch
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+quickstart: $(READY)
+	$(RUN) tools/quickstart.py --output output/quickstart
+
+camvid: $(READY)
+	$(RUN) tools/quickstart.py --recipe camvid --output output/camvid
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests
+
+lint: $(READY)
+	$(VENV)/bin/ruff check seggen_d2 tools datasets tests
+
+# The tiny base that ships in seggen_d2/generators/toy_base: made anew, seeded, resumable; about an hour on one core.
+toy-base: $(READY)
+	OMP_NUM_THREADS=1 $(RUN) tools/train_base.py --config-file configs/toy/base.yaml --output output/toy-base
+
+benchmark: $(READY)
+	OMP_NUM_THREADS=1 $(RUN) tools/benchmark.py decode bank index swap sample --json output/benchmark.json
+
+clean:
+	rm -rf output/quickstart build dist *.egg-info

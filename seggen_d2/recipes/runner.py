@@ -1,0 +1,181 @@
+"""Run a recipe's stages as processes: side by side, a core each, measured, and never twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from tqdm import tqdm
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import read_json, write_json
+
+from .recipe import Stage
+
+POLL_SECONDS = 0.5
+
+
+@dataclass
+class _Running:
+    stage: Stage
+    process: subprocess.Popen
+    cores: list[int]
+    began: float
+    log: Path
+    peak: int = 0
+
+
+@dataclass
+class Runner:
+    """Runs stages in order as their needs are met and cores are free.
+
+    Args:
+        stages: as :func:`load_recipe` gives them.
+        output: stamps go to ``output/stages``, logs to ``output/logs``.
+        cores: CPU numbers to use; a stage is pinned to its own.
+    """
+
+    stages: list[Stage]
+    output: Path
+    cores: list[int]
+    running: list[_Running] = field(default_factory=list)
+    peak_total: int = 0
+    before: dict = field(default_factory=dict)
+    began: float = 0.0
+
+    def run(self) -> list[dict]:
+        """Run everything that is not done; returns a row ``{name, seconds, peak_rss_mb, cores}`` a stage.
+
+        Raises:
+            SegGenError: a stage failed (the end of its log is shown), or was made by another command.
+        """
+        self._check_stamps()
+        path = self.output / "stages.json"
+        self.before = read_json(path) if path.exists() else {"wall_seconds": 0, "peak_rss_mb": 0}
+        self.began = time.monotonic()
+        with tqdm(total=len(self.stages), unit="stage", bar_format="{n_fmt}/{total_fmt} stages |{bar:20}| {elapsed}  {postfix}") as bar:
+            try:
+                self._loop(bar)
+            finally:
+                self._stop()
+                self._write_summary()
+        return self.rows()
+
+    def _loop(self, bar: tqdm) -> None:
+        announced: set[str] = set()
+        while len(announced) < len(self.stages):
+            self._start_ready()
+            self._measure()
+            for job in [job for job in self.running if job.process.poll() is not None]:
+                self._finish(job)
+                self._write_summary()
+            for stage in self.stages:
+                if stage.name not in announced and self._done(stage):
+                    announced.add(stage.name)
+                    bar.update()
+                    tqdm.write(f"  {stage.name}: {self._stamp(stage)['seconds']:.0f} s")
+            bar.set_postfix_str("now: " + ", ".join(job.stage.name for job in self.running))
+            if self.running:
+                time.sleep(POLL_SECONDS)
+
+    # -- what is done ----------------------------------------------------------------------------------------------
+
+    def _stamp_path(self, stage: Stage) -> Path:
+        return self.output / "stages" / f"{stage.name}.json"
+
+    def _stamp(self, stage: Stage) -> dict:
+        path = self._stamp_path(stage)
+        return read_json(path, "stage stamp") if path.exists() else {}
+
+    def _done(self, stage: Stage) -> bool:
+        return self._stamp(stage).get("key") == stage.key and all(p.exists() for p in stage.produces)
+
+    def _check_stamps(self) -> None:
+        for stage in self.stages:
+            stamp = self._stamp(stage)
+            if stamp and stamp["key"] != stage.key:
+                raise SegGenError(f"stage {stage.name} in {self.output} was made by another command, config or input",
+                                  expected=" ".join(stage.command), found=" ".join(stamp["command"]),
+                                  remedy="use another --output, or remove this one")
+
+    def rows(self) -> list[dict]:
+        """Measured stages, in order."""
+        stamps = [self._stamp(stage) for stage in self.stages]
+        return [{k: s[k] for k in ("name", "seconds", "peak_rss_mb", "cores")} for s in stamps if s]
+
+    def _write_summary(self) -> None:
+        seconds = self.before["wall_seconds"] + time.monotonic() - self.began
+        peak = max(self.before["peak_rss_mb"], round(self.peak_total / 1e6))
+        write_json(self.output / "stages.json", {"stages": self.rows(), "wall_seconds": round(seconds, 1), "peak_rss_mb": peak})
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def _start_ready(self) -> None:
+        busy = {core for job in self.running for core in job.cores}
+        free = [core for core in self.cores if core not in busy]
+        names = {job.stage.name for job in self.running}
+        done = {stage.name for stage in self.stages if self._done(stage)}
+        for stage in self.stages:
+            ready = stage.name not in names | done and done.issuperset(stage.needs)
+            wanted = min(stage.cores, len(self.cores))
+            if ready and wanted <= len(free):
+                self.running.append(self._start(stage, free[:wanted]))
+                free = free[wanted:]
+
+    def _start(self, stage: Stage, cores: list[int]) -> _Running:
+        log = self.output / "logs" / f"{stage.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable if word == "python" else word for word in stage.command]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores)), "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
+        with open(log, "ab") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(process.pid, cores)
+        return _Running(stage, process, cores, time.monotonic(), log)
+
+    def _measure(self) -> None:
+        total = _rss(psutil.Process())
+        for job in self.running:
+            now = _tree_rss(job.process.pid)
+            job.peak, total = max(job.peak, now), total + now
+        self.peak_total = max(self.peak_total, total)
+
+    def _finish(self, job: _Running) -> None:
+        self.running.remove(job)
+        missing = [str(p) for p in job.stage.produces if not p.exists()]
+        if job.process.returncode or missing:
+            tail = job.log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()[-15:]
+            raise SegGenError(f"stage {job.stage.name} failed with exit code {job.process.returncode}",
+                              expected=", ".join(missing) or "exit code 0", found="\n    " + "\n    ".join(tail),
+                              remedy=f"mend what its log ({job.log}) names; the same command goes on from there")
+        write_json(self._stamp_path(job.stage), {
+            "name": job.stage.name, "key": job.stage.key, "command": job.stage.command, "cores": len(job.cores),
+            "seconds": round(time.monotonic() - job.began, 1), "peak_rss_mb": round(job.peak / 1e6)})
+
+    def _stop(self) -> None:
+        """End what still runs; every tool goes on from its own state when it is started again."""
+        for job in self.running:
+            job.process.terminate()
+        for job in self.running:
+            job.process.wait()
+
+
+def _tree_rss(pid: int) -> int:
+    try:
+        parent = psutil.Process(pid)
+        return _rss(parent) + sum(_rss(child) for child in parent.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _rss(process: psutil.Process) -> int:
+    """Resident bytes; 0 for a process that has just ended."""
+    try:
+        return process.memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0

@@ -1,0 +1,89 @@
+"""Files are whole or absent, seeds depend on names alone, options are typed."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+
+import pytest
+
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.files import read_json, write_aside, write_json
+from seggen_d2.foundation.options import build, load_yaml, parse_overrides
+from seggen_d2.foundation.seeds import derive_seed, unit_float
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), write_aside(path) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"a": 1} and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    with pytest.raises(SegGenError, match="no space left"), write_aside(tmp_path / "a") as aside:
+        aside.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["", "{", "\xff"])
+def test_damaged_json_is_named(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(SegGenError, match="x.json"):
+        read_json(tmp_path / "x.json")
+
+
+def test_seeds_are_fixed_for_good():
+    assert derive_seed(0, "a", "masksyn", 1) == derive_seed(0, "a", "masksyn", 1)
+    assert len({derive_seed("ab", "c"), derive_seed("a", "bc"), derive_seed("abc"), derive_seed(1), derive_seed("1")}) == 5
+    assert derive_seed("seggen", 1) == 8008214507013765495
+    assert all(0 <= unit_float("x", i) < 1 for i in range(100))
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class Outer:
+    steps: int
+    sizes: tuple[int, ...] = (1,)
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_options_are_typed_and_nested():
+    options = build(Outer, {"steps": 3, "sizes": [4, 5], "inner": {"rate": "1e-4"}}, "x.yaml")
+    assert options == Outer(3, (4, 5), Inner(1e-4))
+
+
+@pytest.mark.parametrize("values,message", [({"step": 3}, "did you mean 'steps'"), ({}, "lacks steps"), ({"steps": "many"}, "wrong type"),
+                                            ({"steps": True}, "wrong type"), ({"steps": 1, "inner": {"rat": 1}}, "x.yaml: inner")])
+def test_wrong_options_are_refused(values, message):
+    with pytest.raises(SegGenError, match=message):
+        build(Outer, values, "x.yaml")
+
+
+def test_yaml_bases_are_merged(tmp_path):
+    (tmp_path / "base.yaml").write_text("a: 1\nb: {c: 2, d: 3}\n")
+    (tmp_path / "top.yaml").write_text("_BASE_: base.yaml\nb: {c: 5}\n")
+    assert load_yaml(tmp_path / "top.yaml") == {"a": 1, "b": {"c": 5, "d": 3}}
+    (tmp_path / "base.yaml").write_text("_BASE_: top.yaml\n")
+    with pytest.raises(SegGenError, match="its own _BASE_"):
+        load_yaml(tmp_path / "top.yaml")
+
+
+def test_overrides():
+    assert parse_overrides(["a.b", "3", "a.c", "true", "d", "x"]) == {"a": {"b": 3, "c": True}, "d": "x"}
+    with pytest.raises(SegGenError, match="no value"):
+        parse_overrides(["a"])
+
+
+def test_ranges_and_choices():
+    with pytest.raises(SegGenError, match="p_aug"):
+        check_range("p_aug", 1.2, 0, 1)
+    with pytest.raises(SegGenError, match="did you mean 'paired'"):
+        check_choice("sampling", "pared", ["uniform", "paired"])

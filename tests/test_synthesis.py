@@ -1,0 +1,156 @@
+"""A bank's bytes depend on its plan alone: not on workers, order, stops or kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from seggen_d2.bank import Bank, open_member
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.segmentation import Categories, ColorCodec, default_palette, read_label_map
+from seggen_d2.sources import load_dataset
+from seggen_d2.synthesis.job import Job, SynthesisOptions, run_shards
+from seggen_d2.synthesis.local import estimate, summary, synthesize
+from seggen_d2.synthesis.plan import Plan
+from seggen_d2.synthesis.quality import QualityOptions, fault, named_categories
+
+ROOT = Path(__file__).parent.parent
+ANYTHING = QualityOptions(max_unsure=1, min_labelled=0, min_categories=0, min_named=0)
+
+
+@pytest.fixture(scope="module")
+def options(generators, toy_folder) -> SynthesisOptions:
+    return SynthesisOptions(dataset=str(toy_folder / "dataset.yaml"), captions=str(toy_folder / "captions.parquet"),
+                            text2mask=str(generators["text2mask"]), mask2img=str(generators["mask2img"]), replicas=2, batch=2,
+                            shard_size=3, masks=SamplerOptions(1), images=SamplerOptions(1), quality=ANYTHING)
+
+
+@pytest.fixture(scope="module")
+def whole(options, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "bank"
+    synthesize("masksyn", options, folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".") and ".cache" not in p.parts}
+
+
+def test_the_plan_is_whole_and_its_batches_keep_to_their_shards():
+    plan = Plan("imgsyn", ["a", "b", "c"], replicas=4, bank_seed=1, shard_size=5, batch=2)
+    batches = [[spec.key for spec in batch] for n in range(len(plan.shards)) for batch in plan.batches(n)]
+    assert sum(batches, []) == [plan.sample(i).key for i in range(12)] and [len(b) for b in batches] == [2, 2, 1, 2, 2, 1, 2]
+    assert len({plan.sample(i).seed for i in range(12)}) == 12
+
+
+def test_a_sample_s_seed_knows_nothing_of_the_other_sources():
+    seed = Plan("imgsyn", ["a", "b"], 2, 1, 5, 2).sample(3).seed
+    assert seed == Plan("imgsyn", ["x", "y", "b"], 2, 1, 9, 4).sample(5).seed
+    assert seed != Plan("masksyn", ["a", "b"], 2, 1, 5, 2).sample(3).seed
+
+
+def test_workers_and_order_leave_the_bytes_as_they_are(options, whole, tmp_path):
+    for index in (2, 0, 1):  # as three tasks of a job array, the last one first
+        run_shards(Job("masksyn", options), tmp_path / "bank", index=index, count=3)
+    assert contents(tmp_path / "bank") == contents(whole)
+
+
+def test_two_local_workers_make_the_same_bank(options, whole, tmp_path):
+    synthesize("masksyn", options, tmp_path / "bank", workers=2)
+    assert contents(tmp_path / "bank") == contents(whole)
+
+
+def test_killed_and_started_again_gives_the_same_bank(options, whole, tmp_path):
+    """kill -9 as soon as the first shard is there; then the same command."""
+    config = tmp_path / "synthesis.yaml"
+    plain = {key: value for key, value in vars(options).items() if not hasattr(value, "__dataclass_fields__")}
+    config.write_text(yaml.safe_dump({**plain, "masks": {"steps": 1}, "images": {"steps": 1}, "quality": vars(ANYTHING)}))
+    command = [sys.executable, str(ROOT / "tools/synthesize.py"), "--strategy", "masksyn", "--config-file", str(config), "--output", str(tmp_path / "bank")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "bank").glob("shards/*.tar")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "the job ended before it could be killed"
+    assert len(list((tmp_path / "bank").glob("shards/*.tar"))) < 4
+    subprocess.run(command, check=True, capture_output=True)
+    after = contents(tmp_path / "bank")
+    after.pop("options.json")  # the resolved options, with paths: beside the bank, not of it
+    assert after == contents(whole)
+
+
+def test_a_shard_cut_short_is_made_again(options, whole, tmp_path, caplog):
+    synthesize("masksyn", options, tmp_path / "bank")
+    tar = tmp_path / "bank/shards/masksyn-00001.tar"
+    tar.write_bytes(tar.read_bytes()[:-600])
+    with caplog.at_level("WARNING"):
+        synthesize("masksyn", options, tmp_path / "bank")
+    assert "masksyn-00001" in caplog.text and contents(tmp_path / "bank") == contents(whole)
+
+
+def test_another_job_in_the_same_folder_is_refused(options, whole):
+    before = contents(whole)
+    with pytest.raises(SegGenError, match="replicas|job"):
+        synthesize("masksyn", replace(options, replicas=3), whole)
+    assert contents(whole) == before
+
+
+def test_imgsyn_paints_the_human_masks(options, tmp_path, toy_folder):
+    synthesize("imgsyn", options, tmp_path / "bank")
+    bank, masks = Bank(tmp_path / "bank"), {r["source_id"]: r["sem_seg_file_name"] for r in load_dataset(toy_folder / "dataset.yaml").records()}
+    assert len(bank) == 12
+    for i in range(len(bank)):
+        record = bank.record(i)
+        labels = read_label_map(open_member(record["sem_seg_file_name"]))
+        assert (labels == read_label_map(masks[record["source_id"]])).all() and record["strategy"] == "imgsyn"
+
+
+def test_useless_masks_are_rejected_and_counted(options, tmp_path):
+    strict = replace(options, quality=QualityOptions(max_unsure=0.0))
+    synthesize("masksyn", strict, tmp_path / "bank")
+    assert len(Bank(tmp_path / "bank").rejections()) == 12 and "12 rejected" in summary(tmp_path / "bank")
+
+
+def test_the_filter_says_why():
+    categories, codec = Categories.from_names(["sky", "car", "road"]), ColorCodec(default_palette(3))
+    good = np.repeat([0, 1, 2, 2], 25).reshape(10, 10)
+
+    def judge(labels, rgb=None, caption="a sky"):
+        return fault(codec.encode(labels) if rgb is None else rgb, labels, caption, codec, categories, QualityOptions())
+
+    assert judge(good) == ""
+    assert "categories held" in judge(np.zeros((10, 10), int))
+    assert "labelled" in judge(np.full((10, 10), 255))
+    assert "unsure" in judge(good, codec.encode(good) // 2 + 60)
+    assert "caption names" in judge(np.where(good == 1, 0, np.where(good == 0, 2, good)), caption="two cars and a sign")
+    assert named_categories("two cars, a road; scarf", categories) == [1, 2]
+
+
+def test_generators_of_other_categories_are_refused(options, tmp_path, toy_folder):
+    other = yaml.safe_load((toy_folder / "dataset.yaml").read_text())
+    other.update(images=str(toy_folder / "images"), masks=str(toy_folder / "masks"), attributes="", categories=[*other["categories"][:-1], "kite"])
+    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(other))
+    with pytest.raises(SegGenError, match="'balloon' .thing. against 'kite'"):
+        Job("masksyn", replace(options, dataset=str(tmp_path / "dataset.yaml")))
+
+
+def test_masksyn_without_a_text2mask_is_refused(options):
+    with pytest.raises(SegGenError, match="needs a Text2Mask"):
+        Job("masksyn", replace(options, text2mask=""))
+
+
+def test_the_dry_run_times_real_batches(options):
+    found = estimate("masksyn", options, batches=1)
+    assert found.samples == 12 and found.seconds > 0 and found.bytes > 500
+    assert "12 samples" in found.text(2, 10**9)
