@@ -68,7 +68,10 @@ class SwapMapper:
             )
         check_banks(self.banks)
         self._pickers = _pickers(self.banks, sampling, sample_weights)
-        self._shares = shares_of_banks(self.banks, bank_weights) if self.banks else None
+        self._shares = shares_of_banks(self.banks, bank_weights) if self.banks else np.empty(0)
+        self._sums = (
+            cumulative(self._shares, "the list of bank weights", len(self.banks)) if self.banks else self._shares
+        )
         self._host = f"{start_iteration}/{_rank()}"
         self._calls = self.failures = self.without_variant = self.swapped = 0
         self._failed_keys: set[str] = set()
@@ -125,9 +128,10 @@ class SwapMapper:
         if len(self.banks) == 1:
             yield 0
             return
-        shares = self._shares.copy()
+        sums, shares = self._sums, self._shares.copy()
         for attempt in range(np.count_nonzero(shares)):
-            sums = cumulative(shares, "the list of bank weights", len(shares))
+            if attempt:
+                sums = cumulative(shares, "the list of bank weights", len(shares))
             bank = pick(sums, unit_float("bank", self.seed, where, attempt))
             yield bank
             shares[bank] = 0
