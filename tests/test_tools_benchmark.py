@@ -39,6 +39,14 @@ def test_swap_rows_at_a_small_size():
     assert len(rows) == 4 and all(set(row) == KEYS and row["ratio"] > 0 for row in rows)
 
 
+def test_sample_rows_at_a_small_size():
+    pytest.importorskip("diffusers")
+    from seggen_d2.generators.bench import sample_rows
+
+    rows = sample_rows(batch=1, steps=1, side=32, turns=1)
+    assert len(rows) == 2 and all(set(row) == KEYS and 0 < row["ratio"] < 1 for row in rows)
+
+
 def test_an_unknown_name_lists_the_known_ones():
     done = subprocess.run([sys.executable, TOOL, "decoed"], capture_output=True, text=True)
     assert done.returncode == 2 and "decode" in done.stderr
