@@ -25,7 +25,7 @@ from seggen_d2.synthesis.plan import Plan
 from seggen_d2.synthesis.quality import QualityOptions, fault, named_categories
 
 ROOT = Path(__file__).parent.parent
-ANYTHING = QualityOptions(max_unsure=1, min_labelled=0, min_categories=0, min_named=0)
+ANYTHING = QualityOptions(max_unsure=1.0, min_labelled=0.0, min_categories=0, min_named=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,8 @@ def whole(options, tmp_path_factory) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".") and ".cache" not in p.parts}
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".") and ".cache" not in p.parts]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def test_the_plan_is_whole_and_its_batches_keep_to_their_shards():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import resource
+from collections.abc import Callable
 
 
 class Descriptor:
@@ -24,9 +25,9 @@ class Descriptor:
         """``length`` bytes from ``offset``; fewer where the file ends or the system gives fewer."""
         return os.pread(self._number, length, offset)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # bound here: at exit `os` may be gone first
         if self._number >= 0:
-            os.close(self._number)
+            close(self._number)
 
 
 def _room() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +29,7 @@ class DatasetMapper:
 
     def __init__(self, augmentations: Sequence[Augmentation], targets: TargetGenerator | None = None, seed: int = 0):
         self.augmentations, self.targets, self.seed = list(augmentations), targets, seed
-        self._calls = itertools.count()
+        self._calls = 0
 
     def __call__(self, record: dict[str, Any], number: int | None = None) -> dict[str, Any]:
         """Map one record.
@@ -66,7 +65,6 @@ class DatasetMapper:
     def _generator(self, number: int | None) -> np.random.Generator:
         if number is not None:
             return np.random.default_rng(derive_seed("mapping", self.seed, number))
-        worker = get_worker_info()
-        return np.random.default_rng(
-            derive_seed("host mapping", self.seed, worker.id if worker else -1, next(self._calls))
-        )
+        worker, call = get_worker_info(), self._calls
+        self._calls += 1
+        return np.random.default_rng(derive_seed("host mapping", self.seed, worker.id if worker else -1, call))
