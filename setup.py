@@ -9,7 +9,9 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "seggen_d2" / "__init__.py").read_text()).group(1)
 
 # The bare package goes beside somebody's Detectron2: no floor under numpy, no torch, no opencv (theirs is used).
-BARE = ["numpy", "pyarrow", "iopath", "fvcore", "pillow", "pyyaml", "tqdm"]
+BARE = ["numpy", "iopath", "fvcore", "pillow", "pyyaml", "tqdm"]
+# From 26 on pyarrow fails to load beside numpy 1, without declaring it; from Python 3.13 on there is no numpy 1.
+BARE += ['pyarrow<26; python_version < "3.13"', 'pyarrow; python_version >= "3.13"']
 # opencv-python-headless is opencv-python without the display libraries, so it imports on a server.
 IMAGES = ["opencv-python-headless", "psutil"]
 GENERATE = [*IMAGES, "torch>=2.4", "diffusers>=0.36", "transformers>=5.0", "accelerate>=1.0", "safetensors", "tokenizers"]
