@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError, nearest
-from seggen_d2.foundation.files import read_bytes
 from seggen_d2.foundation.options import build, load_yaml
 from seggen_d2.foundation.seeds import fingerprint
 
@@ -118,6 +118,6 @@ def _matching(pattern: str, before: dict[str, Stage], stage: str, where: Path) -
 
 
 def _config_text(word: str) -> str:
-    """The content of a config file named in a command: editing it makes the stage another one."""
+    """The values of a config file named in a command, its base's with them: changing one makes the stage another one."""
     is_config = word.startswith("configs" + os.sep) and word.endswith((".yaml", ".yml")) and Path(word).is_file()
-    return read_bytes(word).decode() if is_config else ""
+    return json.dumps(load_yaml(word), sort_keys=True, default=str) if is_config else ""
