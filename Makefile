@@ -35,7 +35,7 @@ lint: $(READY)
 
 # The tiny base that ships in seggen_d2/generators/toy_base: made anew, seeded, resumable; about 35 minutes on one core.
 toy-base: $(READY)
-	OMP_NUM_THREADS=1 $(RUN) tools/train_base.py --config-file configs/toy/base.yaml --output output/toy-base
+	OMP_NUM_THREADS=1 $(RUN) tools/train_base.py --config-file configs/toy/base.yaml --output output/toy-base --licence Apache-2.0
 
 benchmark: $(READY)
 	OMP_NUM_THREADS=1 $(RUN) tools/benchmark.py decode bank index swap sample --json output/benchmark.json

@@ -7,8 +7,19 @@ import pytest
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import (
-    Categories, Category, ColorCodec, Palette, check_labels, check_same_categories, check_same_palette,
-    choose_palette, default_palette, histogram, label_map_png, read_label_map, resize_labels,
+    Categories,
+    Category,
+    ColorCodec,
+    Palette,
+    check_labels,
+    check_same_categories,
+    check_same_palette,
+    choose_palette,
+    default_palette,
+    histogram,
+    label_map_png,
+    read_label_map,
+    resize_labels,
 )
 
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
-from seggen_d2.foundation.options import save_options
+from seggen_d2.foundation.options import check_same_options
 
 
 def main() -> None:
@@ -23,10 +23,10 @@ def main() -> None:
     from seggen_d2.captions import LabelListCaptioner, caption_dataset
     from seggen_d2.sources import load_dataset
 
+    check_same_options(args.output, {**vars(args), "output": str(args.output)})
     source = load_dataset(args.dataset)
     captioner = LabelListCaptioner(source.categories, scene=args.scene, min_share=args.min_share, max_names=args.max_names)
     captions = caption_dataset(source, captioner, args.output / "captions.parquet")
-    save_options(args.output, {**vars(args), "output": str(args.output)})
     print(f"{len(captions)} captions in {args.output / 'captions.parquet'}, such as: {next(iter(captions.values()))!r}")
 
 

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
+from seggen_d2.foundation.errors import check_range
 from seggen_d2.foundation.options import build, load_yaml, merge, parse_overrides, save_options
 
 
@@ -29,11 +30,15 @@ def main() -> None:
     from seggen_d2.synthesis import job, local
 
     options = build(job.SynthesisOptions, merge(load_yaml(args.config_file), parse_overrides(args.opts)), args.config_file)
+    check_range("--workers", args.workers, 1, 1024)
+    check_range("--worker-count", args.worker_count or 1, 1, 10**6)
     if args.dry_run:
         print(local.estimate(args.strategy, options).text(args.worker_count or args.workers, local.free_space(args.output)))
         return
     if args.worker_index is not None:
         job.run_shards(job.Job(args.strategy, options), args.output, index=args.worker_index, count=args.worker_count)
+        if args.worker_index == 0:
+            save_options(args.output, options)
         return
     local.synthesize(args.strategy, options, args.output, workers=args.workers)
     save_options(args.output, options)

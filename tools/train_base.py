@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, help="YAML such as configs/toy/base.yaml; keys: BaseOptions")
     parser.add_argument("--output", required=True, type=Path, help="folder for states, log and model/")
-    parser.add_argument("--licence", default="Apache-2.0", help="licence named in the model's facts")
+    parser.add_argument("--licence", required=True, help="licence of the result, named in its facts and in every bank, e.g. Apache-2.0")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides, e.g. base.steps 100")
     args = parser.parse_args()
     from seggen_d2.generators.base_training import BaseOptions, train_base

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from .errors import SegGenError, nearest
-from .files import read_bytes, write_json
+from .files import read_bytes, read_json, write_json
 
 T = TypeVar("T")
 
@@ -120,6 +120,21 @@ def _is_of(hint: Any, value: Any) -> bool:
     if isinstance(value, bool):
         return base is bool
     return value is None if base is type(None) else isinstance(value, base)
+
+
+def check_same_options(folder: str | os.PathLike, options: dict[str, Any], name: str = "options.json") -> None:
+    """Write ``options`` into ``folder``, or make sure that what is there was made with the same.
+
+    Raises:
+        SegGenError: the folder was begun with other options; they are listed.
+    """
+    path = Path(folder) / name
+    before = read_json(path, "options") if path.exists() else options
+    changed = sorted(key for key in {*before, *options} if before.get(key) != options.get(key))
+    if changed:
+        raise SegGenError(f"{folder} was begun with other options", expected=", ".join(f"{key}: {before.get(key)}" for key in changed),
+                          found=", ".join(f"{key}: {options.get(key)}" for key in changed), remedy="use the same options, or another output folder")
+    write_json(path, options)
 
 
 def save_options(folder: str | os.PathLike, options: Any, name: str = "options.json") -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from diffusers import StableDiffusionXLPipeline
 from tqdm import tqdm
 
 from seggen_d2.captions import list_caption, read_captions
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
 from seggen_d2.foundation.seeds import derive_seed
@@ -22,6 +24,7 @@ from seggen_d2.sources.toy import toy_scene
 from .examples import encode_pictures
 from .images import resize_image, to_signed
 from .objectives import BaseObjective, VaeObjective
+from .prompts import check_captions
 from .tiny_base import MAX_TOKENS, TinyBaseShape, build_tiny_base, parameter_count
 from .training import Batch, TrainingOptions, train
 
@@ -40,6 +43,7 @@ class BaseOptions:
         shape: sizes of the networks.
         vae, base: how the two stages are trained.
         caption_dropout: share of captions left out, for classifier-free guidance.
+        long_captions: ``error``, or ``cut`` at 77 tokens with a word in the log.
         drawings: share of flat-coloured random drawings among the VAE's pictures; they keep plain colours plain.
     """
 
@@ -53,6 +57,16 @@ class BaseOptions:
     shape: TinyBaseShape = field(default_factory=TinyBaseShape)
     caption_dropout: float = 0.1
     drawings: float = 0.25
+    long_captions: str = "error"
+
+    def __post_init__(self) -> None:
+        check_choice("long_captions", self.long_captions, ("error", "cut"))
+        for name in ("caption_dropout", "drawings"):
+            check_range(name, getattr(self, name), 0, 1)
+        for name in ("height", "width"):
+            check_range(name, getattr(self, name), 8, 8192)
+        if self.toy and self.height != self.width:
+            raise SegGenError("toy pictures are square", expected="height equal to width", found=f"{self.height} x {self.width}")
 
 
 @dataclass(frozen=True)
@@ -149,15 +163,22 @@ def train_base(options: BaseOptions, output: Path, *, licence: str) -> None:
     if bool(options.toy) == bool(options.dataset):
         raise SegGenError("name one source of pictures", expected="toy: COUNT, or dataset: FILE with captions: FILE",
                           found=f"toy: {options.toy}, dataset: {options.dataset!r}")
-    save_options(output, options)
     pictures = (toy_pictures(options.toy, options.height) if options.toy
                 else dataset_pictures(options.dataset, options.captions, options.height, options.width))
     pipeline = build_tiny_base(pictures.captions, options.shape, sample_side=options.height, seed=options.base.seed)
+    check_captions({str(i): text for i, text in enumerate(pictures.captions)}, pipeline,
+                   cut=options.long_captions == "cut", where=options.captions or "the toy world")
+    identity = {"shape": json.loads(json.dumps(asdict(options.shape))), "pictures": len(pictures.captions), "size": [options.height, options.width]}
     log.info("a base of %.1f million parameters", parameter_count(pipeline) / 1e6)
-    vae_facts = train(VaeObjective(pipeline.vae), VaePictures(pictures, options.drawings), options.vae, output / "vae")
+    vae_facts = train(VaeObjective(pipeline.vae), VaePictures(pictures, options.drawings), options.vae, output / "vae",
+                      identity={**identity, "drawings": options.drawings})
     pipeline.vae.requires_grad_(False)
     _set_scale(pipeline, pictures)
-    base_facts = train(BaseObjective(pipeline, options.caption_dropout), BasePictures(pictures, pipeline), options.base, output / "base")
+    base_facts = train(BaseObjective(pipeline, options.caption_dropout), BasePictures(pictures, pipeline), options.base, output / "base",
+                       identity={**identity, "caption_dropout": options.caption_dropout})
+    if not PartialState().is_main_process:
+        return
+    save_options(output, options)
     pipeline.to(dtype=torch.float16).save_pretrained(output / "model", safe_serialization=True)
     write_json(output / "model" / "base.json", {"height": options.height, "width": options.width, "licence": licence,
                "vae": vae_facts, "base": base_facts, "options": asdict(options)})

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
+from safetensors import SafetensorError
 
 import seggen_d2
 from seggen_d2.foundation.errors import SegGenError, check_choice
@@ -24,6 +25,8 @@ from seggen_d2.segmentation import Categories, Palette
 
 KINDS = ("text2mask", "mask2img")
 TRAINED = {"text2mask": "unet", "mask2img": "controlnet"}
+KNOWN_LICENCES = {"stabilityai/stable-diffusion-xl-base-1.0": "CreativeML Open RAIL++-M"}
+UNKNOWN_LICENCE = "unknown: see the base's own terms"
 PIPELINES = {"text2mask": StableDiffusionXLPipeline, "mask2img": StableDiffusionXLControlNetPipeline}
 
 
@@ -39,6 +42,7 @@ class GeneratorCard:
         fingerprint: BLAKE2 of the trained network's weights.
         licence: of the base it was made from; it goes into every bank.
         base: the base it was made from.
+        original_size: median height and width of the photos it was trained on, for SDXL's time ids when sampling.
         training: steps, examples, options.
     """
 
@@ -51,6 +55,7 @@ class GeneratorCard:
     fingerprint: str
     licence: str
     base: str
+    original_size: list
     training: dict = field(default_factory=dict)
     version: str = seggen_d2.__version__
 
@@ -100,7 +105,7 @@ def read_card(folder: str | os.PathLike, kind: str) -> GeneratorCard:
 def load_generator(folder: str | os.PathLike, kind: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> DiffusionPipeline:
     """Open a generator's pipeline for sampling, without progress bar and watermark."""
     read_card(folder, kind)
-    return _quiet(PIPELINES[kind].from_pretrained(folder, torch_dtype=dtype, add_watermarker=False)).to(device)
+    return _open(PIPELINES[kind], str(folder), dtype, f"generator {folder}").to(device)
 
 
 def load_base(name: str, *, dtype: torch.dtype = torch.float32) -> StableDiffusionXLPipeline:
@@ -113,19 +118,20 @@ def load_base(name: str, *, dtype: torch.dtype = torch.float32) -> StableDiffusi
         SegGenError: it is not there.
     """
     place = str(resources.files(__package__) / "toy_base") if name == "toy" else name
+    return _open(StableDiffusionXLPipeline, place, dtype, f"base {name}")
+
+
+def _open(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype, what: str) -> DiffusionPipeline:
     try:
-        return _quiet(StableDiffusionXLPipeline.from_pretrained(place, torch_dtype=dtype, add_watermarker=False))
-    except (OSError, ValueError) as error:
-        raise SegGenError(f"base {name} cannot be opened", expected="'toy', a diffusers SDXL folder, or a hub name",
-                          found=str(error).splitlines()[0][:200], remedy="check the path, or the network for a hub name") from error
+        pipeline = kind.from_pretrained(place, torch_dtype=dtype, add_watermarker=False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise SegGenError(f"{what} cannot be opened", expected="whole diffusers SDXL files: 'toy', a folder, or a hub name",
+                          found=str(error).splitlines()[0][:200], remedy="check the path, or the network for a hub name; make a cut file again") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def base_licence(name: str) -> str:
-    """The licence that a base's facts name; SDXL's own for hub names that say nothing."""
+    """The licence that a base's facts name, or that is known of its hub name."""
     place = Path(str(resources.files(__package__) / "toy_base") if name == "toy" else name) / "base.json"
-    return read_json(place, "base facts").get("licence", "unknown") if place.is_file() else "CreativeML Open RAIL++-M"
-
-
-def _quiet(pipeline: DiffusionPipeline) -> DiffusionPipeline:
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return read_json(place, "base facts").get("licence", UNKNOWN_LICENCE) if place.is_file() else KNOWN_LICENCES.get(name, UNKNOWN_LICENCE)

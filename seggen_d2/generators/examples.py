@@ -58,6 +58,7 @@ class LabelledExamples:
         self.mean, self.std = encode_pictures(pipeline, _both_ways(targets))
         self.conditions = None if target == "color_map" else _both_ways(pictures.color_maps)
         self.prompts = PromptTable(pipeline, pictures.captions * 2)
+        self.original_size = np.median(pictures.sizes, axis=0).astype(int).tolist()
         self.time_ids = time_ids(np.concatenate([pictures.sizes] * 2), *pictures.images.shape[1:3])
 
     def __len__(self) -> int:

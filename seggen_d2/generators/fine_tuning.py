@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
 
 from seggen_d2.captions import read_captions
-from seggen_d2.foundation.errors import SegGenError, check_choice
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
 from seggen_d2.segmentation import default_palette
@@ -50,6 +51,12 @@ class GeneratorOptions:
     caption_dropout: float = 0.1
     long_captions: str = "error"
 
+    def __post_init__(self) -> None:
+        check_range("caption_dropout", self.caption_dropout, 0, 1)
+        check_choice("long_captions", self.long_captions, ("error", "cut"))
+        for name in ("height", "width"):
+            check_range(name, getattr(self, name), 8, 8192)
+
 
 def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_run: bool = False) -> None:
     """Train a generator into ``output`` (states in ``output/training``, the model in ``output/model``).
@@ -60,7 +67,6 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
         SegGenError: bad input; the message names it.
     """
     check_choice("kind", kind, KINDS)
-    check_choice("long_captions", options.long_captions, ("error", "cut"))
     if (output / "model" / "seggen.json").is_file() and not dry_run:
         read_card(output / "model", kind)
         log.info("%s in %s is finished; remove the folder to train it anew", kind, output)
@@ -70,13 +76,17 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
     if dry_run:
         print_plan(objective, examples, options)
         return
+    identity = {"kind": kind, "base": options.base, "dataset": source.name, "height": options.height, "width": options.width,
+                "caption_dropout": options.caption_dropout}
+    facts = train(objective, examples, options.training, output / "training", identity=identity)
+    if not PartialState().is_main_process:
+        return
     save_options(output, options)
-    facts = train(objective, examples, options.training, output / "training")
     shutil.rmtree(output / "model", ignore_errors=True)  # without its card it was never finished
     save_generator(output / "model", finished_pipeline(pipeline, objective), {
         "kind": kind, "task": source.task, "categories": source.categories.to_json(), "palette": palette.to_json(),
         "height": options.height, "width": options.width, "licence": base_licence(options.base), "base": options.base,
-        "training": {key: value for key, value in facts.items() if key != "seconds"}})
+        "original_size": examples.original_size, "training": {key: value for key, value in facts.items() if key != "seconds"}})
     write_json(output / "facts.json", facts)
 
 
@@ -87,7 +97,7 @@ def _prepare(kind: str, options: GeneratorOptions):
     if lacking:
         raise SegGenError(f"captions {options.captions} lack {len(lacking)} images of {options.dataset}", found=", ".join(lacking[:5]),
                           remedy="make them with tools/make_captions.py")
-    pipeline = load_base(options.base)
+    pipeline = load_base(options.base).to("cuda" if torch.cuda.is_available() else "cpu")
     _check_size(pipeline, options)
     check_captions(captions, pipeline, cut=options.long_captions == "cut", where=options.captions)
     palette = default_palette(len(source.categories))

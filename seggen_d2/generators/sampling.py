@@ -38,23 +38,27 @@ class SamplerOptions:
 
 
 def sample_color_maps(pipeline: StableDiffusionXLPipeline, captions: Sequence[str], seeds: Sequence[int],
-                      height: int, width: int, options: SamplerOptions) -> np.ndarray:
-    """Text2Mask: B captions and seeds to colour maps ``(B, height, width, 3)`` uint8 RGB, not yet decoded."""
+                      height: int, width: int, options: SamplerOptions,
+                      original_size: Sequence[int] | None = None) -> np.ndarray:
+    """Text2Mask: B captions and seeds to colour maps ``(B, height, width, 3)`` uint8 RGB, not yet decoded.
+
+    ``original_size`` is the height and width that the time ids tell, as in training (:class:`GeneratorCard`).
+    """
     output = pipeline(prompt=list(captions), latents=noise(pipeline, seeds, height, width), height=height, width=width,
                       num_inference_steps=options.steps, guidance_scale=options.guidance,
-                      original_size=(height, width), target_size=(height, width), output_type="pt")
+                      original_size=tuple(original_size or (height, width)), target_size=(height, width), output_type="pt")
     return from_unit(output.images)
 
 
 def sample_images(pipeline: StableDiffusionXLControlNetPipeline, captions: Sequence[str], color_maps: np.ndarray,
-                  seeds: Sequence[int], options: SamplerOptions) -> np.ndarray:
+                  seeds: Sequence[int], options: SamplerOptions, original_size: Sequence[int] | None = None) -> np.ndarray:
     """Mask2Img: B captions, colour maps ``(B, H, W, 3)`` uint8 and seeds to images ``(B, H, W, 3)`` uint8 RGB."""
     height, width = color_maps.shape[1:3]
     condition = to_unit(color_maps).to(pipeline.device, pipeline.unet.dtype)
     output = pipeline(prompt=list(captions), image=condition, latents=noise(pipeline, seeds, height, width),
                       height=height, width=width, num_inference_steps=options.steps, guidance_scale=options.guidance,
                       controlnet_conditioning_scale=options.conditioning_scale,
-                      original_size=(height, width), target_size=(height, width), output_type="pt")
+                      original_size=tuple(original_size or (height, width)), target_size=(height, width), output_type="pt")
     return from_unit(output.images)
 
 

@@ -10,8 +10,12 @@ import json
 import logging
 import math
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,8 +23,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
@@ -99,8 +105,16 @@ class TrainingOptions:
         check_range("learning_rate", self.learning_rate, 0, 10)
 
 
-def train(objective: Objective, examples: Examples, options: TrainingOptions, output: Path) -> dict[str, Any]:
+def train(objective: Objective, examples: Examples, options: TrainingOptions, output: Path, *,
+          identity: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train ``objective`` to the last step; a state found under ``output/state`` is continued.
+
+    Args:
+        objective: what is trained.
+        examples: what it is trained on.
+        options: how.
+        output: folder of the states and the log.
+        identity: JSON facts (base, dataset, size, ...) that a state must share to be continued.
 
     On return the trainable module holds the averaged weights (or the last, without averaging).
 
@@ -109,33 +123,52 @@ def train(objective: Objective, examples: Examples, options: TrainingOptions, ou
 
     Raises:
         SegGenError: the state was made with other options, or the loss is not finite.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; the step was finished and a state written first.
     """
-    run = _Run(objective, options, Path(output))
+    run = _Run(objective, options, Path(output), {**(identity or {}), "objective": objective.name, "examples": len(examples)})
     step = run.resume()
     began = time.monotonic()
     with tqdm(total=options.steps, initial=step, desc=objective.name, unit="step", mininterval=1,
-              disable=not run.accelerator.is_local_main_process) as bar:
-        try:
-            while step < options.steps:
-                loss = run.step(step, examples)
-                step += 1
-                bar.update()
-                bar.set_postfix(loss=f"{run.average(loss):.4f}", refresh=False)
-                run.after(step)
-        except KeyboardInterrupt:
-            run.save(step)
-            raise SegGenError(f"{objective.name} was stopped at step {step}",
-                              remedy="give the same command again to go on from there") from None
+              disable=not run.accelerator.is_local_main_process) as bar, stop_noted() as stop:
+        while step < options.steps:
+            loss = run.step(step, examples)
+            step += 1
+            bar.update()
+            bar.set_postfix(loss=f"{run.average(loss):.4f}", refresh=False)
+            run.after(step)
+            if stop.is_set() and step < options.steps:
+                run.save(step)
+                raise KeyboardInterrupt
     run.finish()
     return {"steps": options.steps, "examples": len(examples), "seconds": round(time.monotonic() - began, 1),
             "final_loss": run.loss_average, "options": asdict(options)}
 
 
+@contextmanager
+def stop_noted() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that a step is never left half done; a second Ctrl-C stops at once."""
+    stop, before = threading.Event(), {}
+
+    def note(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class _Run:
     """Model, optimizer, averages and states of one call of :func:`train`."""
 
-    def __init__(self, objective: Objective, options: TrainingOptions, output: Path):
+    def __init__(self, objective: Objective, options: TrainingOptions, output: Path, identity: dict[str, Any]):
         self.options, self.output, self.name = options, output, objective.name
+        AcceleratorState._reset_state()  # a training before this one may have had another precision
         self.accelerator = Accelerator(gradient_accumulation_steps=options.gradient_accumulation,
                                        mixed_precision=options.mixed_precision, log_with=options.tracker or None,
                                        project_dir=str(output))
@@ -153,6 +186,7 @@ class _Run:
         if self.ema:
             self.ema.to(self.accelerator.device)
         self.loss_average: float | None = None
+        self.facts = {**asdict(options), **identity, "processes": self.accelerator.num_processes}
         if options.tracker:
             self.accelerator.init_trackers(objective.name)
 
@@ -208,13 +242,24 @@ class _Run:
             return
         if self.accelerator.is_main_process:
             shutil.rmtree(aside, ignore_errors=True)
-        self.accelerator.save_state(str(aside))
+        self.accelerator.wait_for_everyone()
+        try:
+            self._write_state(aside, step)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise SegGenError(f"the state {final} cannot be written", found=str(error)[:200],
+                              remedy="free some space and give the same command again; earlier states are kept") from error
         if self.accelerator.is_main_process:
-            save_file(self._ema_weights(), aside / "ema.safetensors")
-            write_json(aside / "progress.json", {"step": step, "loss": self.loss_average, "options": asdict(self.options)})
             aside.rename(final)
             for old in self._states()[: -self.options.keep]:
                 shutil.rmtree(old)
+
+    def _write_state(self, folder: Path, step: int) -> None:
+        self.accelerator.save_state(str(folder))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            save_file(self._ema_weights(), folder / "ema.safetensors")
+            write_json(folder / "progress.json", {"step": step, "loss": self.loss_average, "options": self.facts})
 
     def _ema_weights(self) -> dict[str, torch.Tensor]:
         averages = self.ema.shadow_params if self.ema else []
@@ -236,15 +281,20 @@ class _Run:
             shadow = load_file(newest / "ema.safetensors", device=str(self.accelerator.device))
             self.ema.shadow_params = [shadow[str(i)] for i in range(len(self.parameters))]
             self.ema.optimization_step = progress["step"]
-        for _ in range(progress["step"]):
-            self.schedule.step()
+        if progress["step"] > self.options.steps:
+            raise SegGenError(f"{newest} is past the last step", expected=f"at most {self.options.steps} steps", found=str(progress["step"]),
+                              remedy="give more steps, or remove the newer states")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the optimizer's own steps were taken before the stop
+            for _ in range(progress["step"]):
+                self.schedule.step()
         self.loss_average = progress["loss"]
         log.info("%s: going on from step %d (%s)", self.name, progress["step"], newest)
         return progress["step"]
 
     def _check_options(self, before: dict[str, Any], state: Path) -> None:
         free = {"checkpoint_every", "keep", "log_every", "tracker"} | ({"steps"} if self.options.schedule == "constant" else set())
-        now = asdict(self.options)
+        now = self.facts
         changed = {key: (before.get(key), now[key]) for key in now if key not in free and before.get(key) != now[key]}
         if changed:
             rows = "; ".join(f"{key}: {a} then, {b} now" for key, (a, b) in changed.items())
@@ -272,5 +322,5 @@ def _for_networks(module: nn.Module, method: str) -> None:
     """Call ``method`` on every network inside ``module`` that has it."""
     for network in module.modules():
         action: Callable[[], None] | None = getattr(network, method, None)
-        if action is not None and any(p.requires_grad for p in network.parameters()):
+        if action is not None:  # gradients pass through frozen networks as well
             action()

@@ -104,7 +104,7 @@ def _stage(spec: StageFile, values: dict[str, Any], output: Path, before: dict[s
             raise SegGenError(f"recipe {where}: stage {spec.name!r} names an unknown variable {error}", remedy=nearest(str(error), values)) from error
 
     needs = [name for pattern in spec.needs for name in _matching(fill(pattern), before, spec.name, where)]
-    command = shlex.split(fill(spec.command))
+    command = [fill(word) for word in shlex.split(spec.command)]
     texts = [" ".join(command), *(before[name].key for name in needs), *(_config_text(word) for word in command)]
     return Stage(fill(spec.name), command, [output / fill(p) for p in spec.produces], needs, spec.cores, fingerprint("\n".join(texts).encode()))
 

@@ -160,6 +160,8 @@ class Runner:
     def _stop(self) -> None:
         """End what still runs; every tool goes on from its own state when it is started again."""
         for job in self.running:
+            for child in psutil.Process(job.process.pid).children(recursive=True) if job.process.poll() is None else []:
+                child.terminate()
             job.process.terminate()
         for job in self.running:
             job.process.wait()

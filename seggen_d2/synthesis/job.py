@@ -16,6 +16,7 @@ from tqdm import tqdm
 from seggen_d2.bank import BankInfo, BankWriter, Rejection, Sample
 from seggen_d2.captions import read_captions
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.files import read_bytes
 from seggen_d2.foundation.seeds import derive_seed, fingerprint
 from seggen_d2.generators.directory import GeneratorCard, load_generator, read_card
 from seggen_d2.generators.prompts import check_captions
@@ -108,6 +109,10 @@ class Job:
                                   a_is=f"the generator {folders[kind]}", b_is=f"the dataset {self.options.dataset}")
             check_same_palette(card.read_palette(folders[kind]), cards["mask2img"].read_palette(folders["mask2img"]),
                                a_is=f"the generator {folders[kind]}", b_is=f"the generator {folders['mask2img']}")
+            ours, theirs = ((c.task, c.height, c.width) for c in (card, cards["mask2img"]))
+            if ours != theirs:
+                raise SegGenError("the generators are of another task or size", expected=f"{folders['mask2img']}: {theirs}",
+                                  found=f"{folders[kind]}: {ours}", remedy="train both on one dataset at one size")
         return cards
 
     def info(self) -> BankInfo:
@@ -118,6 +123,9 @@ class Job:
         texts = "\n".join(f"{i}\t{caption}" for i, caption in self.captions.items())
         job = {"strategy": self.strategy, "dataset": self.source.name, "sources": len(self.captions),
                "captions": fingerprint(texts.encode()), **options}
+        if self.strategy == "imgsyn":
+            masks = (fingerprint(read_bytes(r["sem_seg_file_name"], "mask")) for r in self.source.records())
+            job["masks"] = fingerprint("".join(masks).encode())
         generators = tuple({"kind": kind, "fingerprint": card.fingerprint, "licence": card.licence, "base": card.base}
                            for kind, card in sorted(self.cards.items()))
         return BankInfo(self.source.task, self.source.categories, self.card.read_palette("mask2img"), generators, job)
@@ -147,7 +155,8 @@ class Painter:
             files = {r["source_id"]: r["sem_seg_file_name"] for r in source.records()}
             return HumanMasks(files, self.categories, card.height, card.width)
         text2mask = load_generator(options.text2mask, "text2mask", **load)
-        return SampledMasks(text2mask, self.job.captions, self.codec, self.categories, card.height, card.width, options.masks, options.quality)
+        return SampledMasks(text2mask, self.job.captions, self.codec, self.categories, card.height, card.width, options.masks, options.quality,
+                            self.job.cards["text2mask"].original_size)
 
     def __call__(self, specs: Sequence[SampleSpec]) -> tuple[list[Sample], list[Rejection]]:
         """Make one batch."""
@@ -160,7 +169,7 @@ class Painter:
         captions = [self.job.captions[spec.source_id] for spec, _ in kept]
         maps = np.stack([self.codec.encode(labels) for _, labels in kept])
         seeds = [derive_seed(spec.seed, "image") for spec, _ in kept]
-        images = sample_images(self.mask2img, captions, maps, seeds, self.job.options.images)
+        images = sample_images(self.mask2img, captions, maps, seeds, self.job.options.images, self.job.card.original_size)
         return [self._sample(spec, labels, image, caption) for (spec, labels), image, caption in zip(kept, images, captions, strict=True)]
 
     def _sample(self, spec: SampleSpec, labels: np.ndarray, image: np.ndarray, caption: str) -> Sample:

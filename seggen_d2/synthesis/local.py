@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import time
 from collections import Counter
@@ -73,10 +74,10 @@ def summary(output: Path) -> str:
     """What a bank holds, in a few lines: samples, rejections by reason, disk."""
     bank = Bank(output)
     rejections = bank.rejections()
-    reasons = Counter(r.reason.split(" of ")[0].split(" on ")[0] for r in rejections)
+    reasons = Counter(re.sub(r"\d+", "N", r.reason) for r in rejections)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     lines = [f"{output}: {len(bank)} samples, {len(rejections)} rejected, {size / 1e6:.1f} MB"]
-    return "\n".join(lines + [f"  rejected {n}: {reason} ..." for reason, n in reasons.most_common(6)])
+    return "\n".join(lines + [f"  rejected {n}: {reason}" for reason, n in reasons.most_common(6)])
 
 
 @dataclass(frozen=True)

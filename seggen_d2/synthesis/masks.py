@@ -45,14 +45,14 @@ class SampledMasks:
     """MaskSyn: Text2Mask paints a colour map from the source's caption; it is decoded and judged."""
 
     def __init__(self, pipeline, captions: Mapping[str, str], codec: ColorCodec, categories: Categories,
-                 height: int, width: int, sampler: SamplerOptions, quality: QualityOptions):
+                 height: int, width: int, sampler: SamplerOptions, quality: QualityOptions, original_size: Sequence[int]):
         self.pipeline, self.captions, self.codec, self.categories = pipeline, captions, codec, categories
-        self.height, self.width, self.sampler, self.quality = height, width, sampler, quality
+        self.height, self.width, self.sampler, self.quality, self.original_size = height, width, sampler, quality, original_size
 
     def __call__(self, specs: Sequence[SampleSpec]) -> list[np.ndarray | str]:
         captions = [self.captions[spec.source_id] for spec in specs]
         seeds = [derive_seed(spec.seed, "mask") for spec in specs]
-        maps = sample_color_maps(self.pipeline, captions, seeds, self.height, self.width, self.sampler)
+        maps = sample_color_maps(self.pipeline, captions, seeds, self.height, self.width, self.sampler, self.original_size)
         return [self._judge(rgb, caption) for rgb, caption in zip(maps, captions, strict=True)]
 
     def _judge(self, rgb: np.ndarray, caption: str) -> np.ndarray | str:
