@@ -68,6 +68,7 @@ class Runner:
 
     def _loop(self, bar: tqdm) -> None:
         announced: set[str] = set()
+        shown, refresh = 0.0, 1.0 if sys.stderr.isatty() else 30.0  # seconds
         while len(announced) < len(self.stages):
             self._start_ready()
             self._measure()
@@ -79,7 +80,10 @@ class Runner:
                     announced.add(stage.name)
                     bar.update()
                     tqdm.write(f"  {stage.name}: {self._stamp(stage)['seconds']:.0f} s")
-            bar.set_postfix_str("now: " + ", ".join(job.stage.name for job in self.running))
+            bar.set_postfix_str("now: " + ", ".join(job.stage.name for job in self.running), refresh=False)
+            if time.monotonic() - shown > refresh:
+                bar.refresh()
+                shown = time.monotonic()
             if self.running:
                 time.sleep(POLL_SECONDS)
 
