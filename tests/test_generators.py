@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +21,7 @@ from seggen_d2.generators.directory import load_base, load_generator, read_card
 from seggen_d2.generators.fine_tuning import make_objective, train_generator
 from seggen_d2.generators.prompts import check_captions
 from seggen_d2.generators.sampling import SamplerOptions, noise, sample_color_maps, sample_images
-from seggen_d2.generators.training import TrainingOptions, example_numbers, train
+from seggen_d2.generators.training import TrainingOptions, example_numbers, stop_noted, train
 
 PLAIN = """
 import sys, diffusers, torch
@@ -148,6 +151,32 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, tiny_base):
 
     with pytest.raises(SegGenError, match="the loss of text2mask is nan"):
         train(make_objective("text2mask", pipeline, 0.1), Broken(), TrainingOptions(steps=1, batch=2), tmp_path)
+
+
+def test_a_stop_is_noted_and_a_second_ctrl_c_obeyed():
+    with stop_noted() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+
+
+def test_a_stopped_training_leaves_a_state(tmp_path, tiny_base):
+    pipeline = load_base(str(tiny_base))
+
+    class Stopping:
+        def __len__(self):
+            return 2
+
+        def batch(self, numbers):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return _batch(pipeline)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make_objective("text2mask", pipeline, 0.1), Stopping(), TrainingOptions(steps=5, batch=2), tmp_path)
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-00000001"]
 
 
 def test_noise_depends_on_the_seed_alone(tiny_base):

@@ -146,12 +146,16 @@ def train(objective: Objective, examples: Examples, options: TrainingOptions, ou
 
 @contextmanager
 def stop_noted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that a step is never left half done; a second Ctrl-C stops at once."""
-    stop, before = threading.Event(), {}
+    """An event that Ctrl-C or SIGTERM sets, so that a step is never left half done.
+
+    A second Ctrl-C stops at once; a SIGTERM after the first does not (a recipe that is stopped sends one).
+    """
+    stop, noted, before = threading.Event(), [], {}
 
     def note(number: int, frame: object) -> None:
-        if stop.is_set():
+        if number == signal.SIGINT and signal.SIGINT in noted:
             raise KeyboardInterrupt
+        noted.append(number)
         stop.set()
 
     if threading.current_thread() is threading.main_thread():
