@@ -80,6 +80,20 @@ def read_captions(path: str | os.PathLike) -> dict[str, str]:
     return captions
 
 
+def read_captions_of(source: FolderSource, path: str | os.PathLike, where: str) -> dict[str, str]:
+    """:func:`read_captions`, for a dataset all of whose images must have one; ``where`` names the dataset in errors.
+
+    Raises:
+        SegGenError: the table cannot be read, or lacks images of the dataset.
+    """
+    captions = read_captions(path)
+    lacking = [record["image_id"] for record in source.records() if record["image_id"] not in captions]
+    if lacking:
+        raise SegGenError(f"captions {path} lack {len(lacking)} images of {where}", found=", ".join(lacking[:5]),
+                          remedy="make them with tools/make_captions.py")
+    return captions
+
+
 def _check(captions: dict[str, str], path: str | os.PathLike) -> None:
     empty = [image_id for image_id, caption in captions.items() if not (caption or "").strip()]
     if empty:

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from diffusers import StableDiffusionXLPipeline
 from tqdm import tqdm
 
-from seggen_d2.captions import list_caption, read_captions
+from seggen_d2.captions import list_caption, read_captions_of
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
@@ -90,11 +90,8 @@ def toy_pictures(count: int, size: int) -> Pictures:
 
 def dataset_pictures(dataset: str, captions: str, height: int, width: int) -> Pictures:
     """The images of a dataset, resized to one size; its masks are not opened."""
-    records, texts = load_dataset(dataset).records(), read_captions(captions)
-    lacking = [r["image_id"] for r in records if r["image_id"] not in texts]
-    if lacking:
-        raise SegGenError(f"captions {captions} lack {len(lacking)} images of {dataset}", found=", ".join(lacking[:5]),
-                          remedy="make them with tools/make_captions.py")
+    source = load_dataset(dataset)
+    records, texts = source.records(), read_captions_of(source, captions, dataset)
     images = [resize_image(read_image(r["file_name"]), height, width) for r in tqdm(records, desc="pictures", unit="image")]
     return Pictures(np.stack(images), [texts[r["image_id"]] for r in records])
 

@@ -11,7 +11,7 @@ import torch
 from accelerate import PartialState
 from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
 
-from seggen_d2.captions import read_captions
+from seggen_d2.captions import read_captions_of
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
@@ -92,11 +92,7 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
 
 def _prepare(kind: str, options: GeneratorOptions):
     source = load_dataset(options.dataset)
-    captions = read_captions(options.captions)
-    lacking = [r["image_id"] for r in source.records() if r["image_id"] not in captions]
-    if lacking:
-        raise SegGenError(f"captions {options.captions} lack {len(lacking)} images of {options.dataset}", found=", ".join(lacking[:5]),
-                          remedy="make them with tools/make_captions.py")
+    captions = read_captions_of(source, options.captions, options.dataset)
     pipeline = load_base(options.base).to("cuda" if torch.cuda.is_available() else "cpu")
     _check_size(pipeline, options)
     check_captions(captions, pipeline, cut=options.long_captions == "cut", where=options.captions)

@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from seggen_d2.bank import BankInfo, BankWriter, Rejection, Sample
-from seggen_d2.captions import read_captions
+from seggen_d2.captions import read_captions_of
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import read_bytes
 from seggen_d2.foundation.seeds import derive_seed, fingerprint
@@ -90,12 +90,8 @@ class Job:
         self.card = self.cards["mask2img"]
 
     def _read_captions(self) -> dict[str, str]:
-        captions, ids = read_captions(self.options.captions), [r["image_id"] for r in self.source.records()]
-        lacking = [i for i in ids if i not in captions]
-        if lacking:
-            raise SegGenError(f"captions {self.options.captions} lack {len(lacking)} images of {self.options.dataset}",
-                              found=", ".join(lacking[:5]), remedy="make them with tools/make_captions.py")
-        return {i: captions[i] for i in ids}
+        captions = read_captions_of(self.source, self.options.captions, self.options.dataset)
+        return {r["image_id"]: captions[r["image_id"]] for r in self.source.records()}
 
     def _read_cards(self) -> dict[str, GeneratorCard]:
         folders = {"mask2img": self.options.mask2img}
@@ -145,7 +141,7 @@ class Painter:
         load = {"dtype": DTYPES[options.dtype], "device": device}
         self.mask2img = load_generator(options.mask2img, "mask2img", **load)
         check_captions(job.captions, self.mask2img, cut=options.long_captions == "cut", where=options.captions)
-        self.categories: Sequence = job.source.categories
+        self.categories = job.source.categories
         self.codec = ColorCodec(job.card.read_palette("mask2img"), self.categories.ignore_id)
         self.masks = self._mask_maker(job.source, load)
 
