@@ -7,10 +7,10 @@ VENV ?= .venv
 RUN = OMP_WAIT_POLICY=passive $(VENV)/bin/python
 READY = $(VENV)/.ready
 
-.PHONY: help setup quickstart camvid test lint toy-base benchmark clean
+.PHONY: help setup quickstart camvid test test-detectron2 lint toy-base benchmark clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3; echo "also: make setup camvid lint toy-base benchmark"
+	@sed -n 's/^# //p' Makefile | head -3; echo "also: make setup camvid test-detectron2 lint toy-base benchmark"
 
 setup: $(READY)
 
@@ -29,6 +29,11 @@ camvid: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests
+
+# Against the real Detectron2 and Mask2Former, in an environment that has them: make test-detectron2 PYTHON=/path/to/python
+test-detectron2:
+	$(PYTHON) tests/plugin/packages.py
+	PYTHONPATH=.:$$PYTHONPATH OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(PYTHON) -m pytest -q tests/plugin
 
 lint: $(READY)
 	$(VENV)/bin/ruff check seggen_d2 tools datasets tests
