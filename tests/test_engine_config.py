@@ -96,3 +96,17 @@ def test_shipped_configs_load(path):
         sum(stage["ITERATIONS"] for stage in stages)
         == load_config(next(path.parent.glob("Base-*.yaml")))[0].SOLVER.MAX_ITER
     )
+
+
+def test_without_a_bank_p_aug_is_of_no_effect_and_the_log_says_so(caplog):
+    from seggen_d2.engine.from_config import stages_of
+
+    with caplog.at_level("INFO"):
+        assert [stage.p_aug for stage in stages_of(load_config(None)[0])] == [0.0]
+    assert "names no bank" in caplog.text
+    cfg, _ = load_config(None, ["SEGGEN.BANKS", "banks/mine"])
+    assert [stage.p_aug for stage in stages_of(cfg)] == [0.6]
+
+
+def test_keys_that_only_detectron2_reads_are_listed_where_given():
+    assert load_config(None, ["SEGGEN.EMA", "0.999", "SEGGEN.MAPPER", "host"])[1] == ["SEGGEN.EMA", "SEGGEN.MAPPER"]

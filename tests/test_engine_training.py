@@ -266,7 +266,8 @@ def test_data_and_banks_that_do_not_fit_are_refused(config, tmp_path):
     refused(config, "did you mean 'toy_train'?", "DATASETS.TRAIN", "toy_tran")
     refused(config, "DATASETS.TEST names no dataset", "DATASETS.TEST", "[]")
     refused(config, "bank.json", "SEGGEN.BANKS", tmp_path / "none")
-    refused(config, "no bank to swap from", "SEGGEN.BANKS", "[]")
+    swapped = "[{'P_AUG': 0.6, 'ITERATIONS': 2}]"
+    refused(config, "no bank to swap from", "SEGGEN.BANKS", "[]", "SEGGEN.STAGES", swapped)
     refused(
         config,
         "another task",

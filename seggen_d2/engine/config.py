@@ -15,11 +15,12 @@ from seggen_d2.foundation.errors import SegGenError, check_choice, check_range, 
 from seggen_d2.foundation.files import write_bytes
 from seggen_d2.foundation.options import load_yaml, merge, parse_overrides
 
-from .defaults import NOT_HONOURED, get_defaults
+from .defaults import NOT_HONOURED, ONLY_DETECTRON2, get_defaults
 
 _MANY = 10**9
 _RANGES: dict[str, tuple[float, float]] = {
     "SEGGEN.P_AUG": (0, 1),
+    "SEGGEN.EMA": (0, 1),
     "SOLVER.BASE_LR": (0, 10),
     "SOLVER.MAX_ITER": (1, _MANY),
     "SOLVER.IMS_PER_BATCH": (1, 10**6),
@@ -51,6 +52,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 _CHOICES: dict[str, tuple[str, ...]] = {
     "SEGGEN.ENGINE": ("auto", "transformers", "detectron2"),
     "SEGGEN.SAMPLING": ("uniform", "paired", "weighted"),
+    "SEGGEN.MAPPER": ("seggen", "host"),
     "SOLVER.AMP.DTYPE": ("bf16", "fp16"),
     "SOLVER.LR_SCHEDULER_NAME": ("WarmupPolyLR", "WarmupMultiStepLR"),
     "INPUT.RANDOM_FLIP": ("horizontal", "none"),
@@ -74,8 +76,9 @@ def load_config(path: str | os.PathLike | None, overrides: Sequence[str] = ()) -
     for key, value in flatten(
         values, stop={key for key in known if isinstance(_get(cfg, key), CfgNode)} | {"MODEL.MASK_FORMER.TEST"}
     ):
-        if key in NOT_HONOURED:
+        if key in NOT_HONOURED or key in ONLY_DETECTRON2:
             ignored.append(key)
+        if key in NOT_HONOURED:
             continue
         if key not in known:
             raise SegGenError(

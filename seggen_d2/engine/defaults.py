@@ -106,12 +106,36 @@ _C.TEST.IMS_PER_BATCH = 1  # images at once (ours)
 _C.SEGGEN = CfgNode()
 _C.SEGGEN.ENGINE = "auto"  # auto | transformers | detectron2
 _C.SEGGEN.DATASETS = []  # dataset YAML files; each registers the name it holds
-_C.SEGGEN.BANKS = []  # bank folders to swap from
+_C.SEGGEN.BANKS = []  # banks to swap from: folders, or names that SEGGEN.BANK_ROOT or a project registers
+_C.SEGGEN.BANK_ROOT = ""  # folder of banks to register by name (Detectron2; datasets/README.md); "" registers none
 _C.SEGGEN.BANK_WEIGHTS = []  # how often each bank is drawn from; [] is by their sizes
-_C.SEGGEN.P_AUG = 0.0  # probability that a real sample is swapped for a synthetic one, where SEGGEN.STAGES is empty
+_C.SEGGEN.P_AUG = 0.6  # probability that a real sample is swapped for a synthetic one, where SEGGEN.STAGES is empty;
+#                        of no effect without SEGGEN.BANKS
 _C.SEGGEN.SAMPLING = "uniform"  # uniform | paired | weighted: which synthetic sample
 _C.SEGGEN.SAMPLE_WEIGHTS = ""  # weighted: the bank's column, or scores/NAME:column
 _C.SEGGEN.STAGES = []  # list of {P_AUG, ITERATIONS, BASE_LR, START_WEIGHTS}; [] is one stage of the keys above
+_C.SEGGEN.MAPPER = "seggen"  # seggen | host: this package's mapper, or Mask2Former's or Mask DINO's own (Detectron2)
+_C.SEGGEN.CHECK_SOURCES = True  # refuse a bank made from images of DATASETS.TEST; False where files merely share names
+_C.SEGGEN.EMA = 0.0  # decay in [0, 1) of a running average of the weights, evaluated and saved; 0 is off (Detectron2)
+
+# Keys that this package adds to Detectron2's; SEGGEN is all of its node.
+OURS = (
+    "SEGGEN",
+    "MODEL.BACKBONE.WEIGHTS",
+    "MODEL.BACKBONE.OPTIONS",
+    "MODEL.BACKBONE.FREEZE_NORM",
+    "MODEL.SEM_SEG_HEAD.ENC_FEEDFORWARD_DIM",
+    "SOLVER.ACCUMULATE",
+    "SOLVER.AMP.DTYPE",
+    "SOLVER.CHECKPOINTS_KEPT",
+    "SOLVER.LOG_PERIOD",
+    "SOLVER.TENSORBOARD",
+    "TEST.SAVE_PREDICTIONS",
+    "TEST.IMS_PER_BATCH",
+)
+
+# Keys of them that this engine does not read: they are listed where a file gives them.
+ONLY_DETECTRON2 = frozenset(["SEGGEN.BANK_ROOT", "SEGGEN.MAPPER", "SEGGEN.EMA"])
 
 # Keys of Detectron2 and Mask2Former configs that may stand in a file and that this engine does not read.
 NOT_HONOURED = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from .checkpoint import load_backbone
 from .datasets import DatasetRegistry, check_no_leak, open_banks
 from .run import Experiment
 from .trainer import SolverOptions
+
+logger = logging.getLogger(__name__)
 
 
 def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
@@ -38,13 +41,14 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
     needs_banks = training and any(stage.p_aug > 0 for stage in stages)
     if needs_banks and not cfg.SEGGEN.BANKS:
         raise SegGenError(
-            "P_AUG is above 0 and there is no bank to swap from",
-            expected="bank folders in SEGGEN.BANKS",
+            "SEGGEN.STAGES: P_AUG is above 0 and there is no bank to swap from",
+            expected="banks in SEGGEN.BANKS",
             found="SEGGEN.BANKS: []",
             remedy="name a bank, or set P_AUG to 0",
         )
     banks = open_banks(cfg.SEGGEN.BANKS, train[0]) if needs_banks else []
-    check_no_leak(banks, train, tests)
+    if cfg.SEGGEN.CHECK_SOURCES:
+        check_no_leak(banks, train, tests)
     categories = train[0].categories
     bare = DatasetMapper(_training_steps(cfg, categories), SemanticTargets(categories), seed=cfg.SEED)
     swap = partial(
@@ -123,9 +127,16 @@ def build_model(cfg: CfgNode, categories: Categories) -> Mask2Former:
 
 
 def stages_of(cfg: CfgNode) -> tuple[Stage, ...]:
-    """``SEGGEN.STAGES``, or the one stage that ``P_AUG``, ``MAX_ITER`` and ``BASE_LR`` describe."""
+    """``SEGGEN.STAGES``, or the one stage that ``P_AUG``, ``MAX_ITER`` and ``BASE_LR`` describe.
+
+    Without a bank that one stage is on real data alone; stages that name a ``P_AUG`` above 0 need one.
+    """
+    p_aug = cfg.SEGGEN.P_AUG
+    if p_aug > 0 and not cfg.SEGGEN.BANKS and not cfg.SEGGEN.STAGES:
+        logger.info("SEGGEN.BANKS names no bank: training is on real data alone, SEGGEN.P_AUG is of no effect")
+        p_aug = 0.0
     return stages_from(
-        cfg.SEGGEN.STAGES, p_aug=cfg.SEGGEN.P_AUG, iterations=cfg.SOLVER.MAX_ITER, base_lr=cfg.SOLVER.BASE_LR
+        cfg.SEGGEN.STAGES, p_aug=p_aug, iterations=cfg.SOLVER.MAX_ITER, base_lr=cfg.SOLVER.BASE_LR
     )
 
 
