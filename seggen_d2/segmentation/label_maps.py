@@ -29,18 +29,27 @@ def read_label_map(source: str | os.PathLike | bytes, where: str = "") -> np.nda
         SegGenError: the file is missing, empty, truncated, or holds colours where ids were meant.
     """
     where = where or str(source)
-    data = source if isinstance(source, bytes) else read_bytes(Path(source), "mask")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            mode, array = image.mode, np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise SegGenError(f"mask {where} cannot be read", expected="a PNG of ids", found=str(error),
-                          remedy="it may be truncated: make or copy it again") from error
+    mode, array = read_png(source, where, "mask", "a PNG of ids")
     if array.ndim != 2 or mode == "1":
         raise SegGenError(f"mask {where} holds colours, not ids", expected="one channel (PNG mode L, P or I;16)",
                           found=f"mode {mode}, shape {array.shape}", remedy="convert it to category ids first")
     return array.astype(np.uint8 if mode in ("L", "P") else np.uint16)
+
+
+def read_png(source: str | os.PathLike | bytes, where: str, what: str, expected: str) -> tuple[str, np.ndarray]:
+    """Pillow's mode of an image file, given by its path or its bytes, and its pixels.
+
+    Raises:
+        SegGenError: the file is missing, empty, truncated or no image; it is called ``what`` ``where``.
+    """
+    data = source if isinstance(source, bytes) else read_bytes(Path(source), what)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            return image.mode, np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise SegGenError(f"{what} {where} cannot be read", expected=expected, found=str(error),
+                          remedy="it may be truncated: make or copy it again") from error
 
 
 def label_map_png(labels: np.ndarray) -> bytes:
