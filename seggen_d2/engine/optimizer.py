@@ -13,11 +13,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
-_EMBEDDINGS = (
-    "relative_position_bias_table",
-    "position_embeddings",
-    "level_embed",
-)  # parameters that are embeddings in all but type
+UPSTREAM_EMBEDDINGS = ("relative_position_bias_table", "absolute_pos_embed", "position_embeddings")  # the last is HF's
+_EMBEDDINGS = (*UPSTREAM_EMBEDDINGS, "level_embed")  # parameters that are embeddings in all but type
 
 
 def parameter_groups(
@@ -28,26 +25,35 @@ def parameter_groups(
     weight_decay: float = 0.05,
     weight_decay_norm: float = 0.0,
     weight_decay_embed: float = 0.0,
+    embeddings: Sequence[str] = _EMBEDDINGS,
 ) -> list[dict[str, Any]]:
     """Trainable parameters grouped by learning rate and weight decay.
 
     Args:
-        model: its attribute ``backbone`` gets ``base_lr * backbone_multiplier``.
+        model: its attribute ``backbone``, and modules with ``backbone`` in their names, get
+            ``base_lr * backbone_multiplier``.
         weight_decay_norm, weight_decay_embed: of normalisation layers, and of embeddings.
+        embeddings: parameters by these names are not decayed.
     """
-    backbone = {id(parameter) for parameter in model.backbone.parameters()}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    backbone = {id(parameter) for module in _backbones(model) for parameter in module.parameters()}
+    groups: dict[tuple[float, float], dict[int, nn.Parameter]] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or any(id(parameter) in group for group in groups.values()):
                 continue
             lr = base_lr * (backbone_multiplier if id(parameter) in backbone else 1.0)
-            embedding = isinstance(module, nn.Embedding) or name in _EMBEDDINGS
-            decay = (
-                weight_decay_norm if isinstance(module, _NORMS) else weight_decay_embed if embedding else weight_decay
-            )
-            groups.setdefault((lr, decay), []).append(parameter)
-    return [{"params": parameters, "lr": lr, "weight_decay": decay} for (lr, decay), parameters in groups.items()]
+            decay = 0.0 if any(part in name for part in embeddings) else weight_decay
+            if isinstance(module, _NORMS):
+                decay = weight_decay_norm
+            elif isinstance(module, nn.Embedding):
+                decay = weight_decay_embed
+            groups.setdefault((lr, decay), {})[id(parameter)] = parameter
+    return [{"params": list(group.values()), "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
+
+
+def _backbones(model: nn.Module) -> list[nn.Module]:
+    named = [module for name, module in model.named_modules() if "backbone" in name]
+    return [*named, model.backbone] if hasattr(model, "backbone") else named
 
 
 def build_adamw(groups: list[dict[str, Any]]) -> torch.optim.AdamW:

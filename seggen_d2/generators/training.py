@@ -10,12 +10,9 @@ import json
 import logging
 import math
 import shutil
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +31,7 @@ from tqdm import tqdm
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import read_json, write_json
 from seggen_d2.foundation.seeds import derive_seed
+from seggen_d2.foundation.stopping import stop_noted
 
 log = logging.getLogger(__name__)
 Batch = dict[str, torch.Tensor]
@@ -142,29 +140,6 @@ def train(objective: Objective, examples: Examples, options: TrainingOptions, ou
     run.finish()
     return {"steps": options.steps, "examples": len(examples), "seconds": round(time.monotonic() - began, 1),
             "final_loss": run.loss_average, "options": asdict(options)}
-
-
-@contextmanager
-def stop_noted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that a step is never left half done.
-
-    A second Ctrl-C stops at once; a SIGTERM after the first does not (a recipe that is stopped sends one).
-    """
-    stop, noted, before = threading.Event(), [], {}
-
-    def note(number: int, frame: object) -> None:
-        if number == signal.SIGINT and signal.SIGINT in noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-        stop.set()
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Run:

@@ -1,0 +1,31 @@
+"""Stops that leave nothing half done: Ctrl-C and SIGTERM noted, and acted on at the end of a step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stop_noted() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that a step is never left half done.
+
+    A second Ctrl-C stops at once; a SIGTERM after the first does not (a recipe that is stopped sends one).
+    """
+    stop, noted, before = threading.Event(), [], {}
+
+    def note(number: int, frame: object) -> None:
+        if number == signal.SIGINT and signal.SIGINT in noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+        stop.set()
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

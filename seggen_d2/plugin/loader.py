@@ -1,0 +1,111 @@
+"""The loaders of this package's own trainer: global sample numbers, lazily read records, one copy for all workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from detectron2.data import (
+    DatasetFromList,
+    build_detection_test_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.utils import comm
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.mixing import NumberedDataset, NumberedSampler
+
+from .hosts import host_mapper
+from .mapper import build_mapper
+from .randomness import NumberedMapper, seed_of
+from .swap import swap
+
+__all__ = ["build_detection_test_loader", "build_train_loader", "training_mapper", "training_records"]
+
+
+def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
+    """An endless loader of this process's batches, each a list of mapped samples.
+
+    Sample n of the run is a function of (``SEED``, n): its record, whether it is swapped and for which synthetic one,
+    its augmentation. A process takes every ``world size``-th number.
+
+    Args:
+        start_number: samples that all processes together have drawn before; ``loader.sampler.start_number`` may be
+            set until the loader is first iterated.
+
+    Raises:
+        SegGenError: a dataset or bank is unknown or unfit, or the batch cannot be shared out.
+    """
+    records = training_records(cfg)
+    sampler = NumberedSampler(
+        len(records),
+        seed=seed_of(cfg),
+        start_number=start_number,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+    return DataLoader(
+        NumberedDataset(records, swap(training_mapper(cfg), cfg)),
+        batch_size=share_of_batch(cfg, comm.get_world_size()),
+        sampler=sampler,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=as_list,
+        generator=torch.Generator(),  # of its own, so that starting workers draws nothing from the training's
+    )
+
+
+def training_records(cfg: Any) -> Dataset | Sequence[dict[str, Any]]:
+    """The records of ``DATASETS.TRAIN``, in order.
+
+    Lists are serialised once, as Detectron2 does, so that workers share them; what is lazy already, a bank, is taken
+    as it is.
+
+    Raises:
+        SegGenError: no dataset is named, or another sampler is asked for.
+    """
+    if not cfg.DATASETS.TRAIN:
+        raise SegGenError("DATASETS.TRAIN names no dataset", expected="names registered in DatasetCatalog")
+    if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+        raise SegGenError(
+            "DATALOADER.SAMPLER_TRAIN is not known to this trainer",
+            expected="TrainingSampler, which each record passes once an epoch",
+            found=repr(cfg.DATALOADER.SAMPLER_TRAIN),
+            remedy="leave the key out, or use your project's own train_net.py with SwapMapper (docs/detectron2.md)",
+        )
+    parts = [_records_of(name, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS) for name in cfg.DATASETS.TRAIN]
+    return parts[0] if len(parts) == 1 else ConcatDataset(parts)
+
+
+def _records_of(name: str, filter_empty: bool) -> Dataset:
+    records = get_detection_dataset_dicts(name, filter_empty=filter_empty)
+    return DatasetFromList(records, copy=False) if isinstance(records, list) else records
+
+
+def training_mapper(cfg: Any) -> Callable[..., Any]:
+    """``mapper(record, number)`` of ``SEGGEN.MAPPER``: this package's, or the host project's made a function of the number."""
+    if cfg.SEGGEN.MAPPER == "host":
+        return NumberedMapper(host_mapper(cfg), seed_of(cfg))
+    return build_mapper(cfg)
+
+
+def share_of_batch(cfg: Any, processes: int) -> int:
+    """Images a step for each process.
+
+    Raises:
+        SegGenError: ``SOLVER.IMS_PER_BATCH`` is no multiple of processes x ``SOLVER.ACCUMULATE``.
+    """
+    images, parts = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE
+    if images % (processes * parts):
+        raise SegGenError(
+            "SOLVER.IMS_PER_BATCH cannot be shared out",
+            expected="a multiple of processes x SOLVER.ACCUMULATE",
+            found=f"{images} images, {processes} processes, {parts} parts",
+        )
+    return images // processes
+
+
+def as_list(samples: list[Any]) -> list[Any]:
+    """Samples differ in size and number of segments and are not stacked."""
+    return samples
