@@ -1,0 +1,29 @@
+"""The Detectron2 plugin: any Detectron2 project trains with a bank.
+
+The only room that imports Detectron2; without it, importing this one says what to install. Importing it also makes
+``META_ARCHITECTURE: SegGenMask2Former`` known.
+"""
+
+from .requirement import require_detectron2
+
+require_detectron2()
+
+import importlib.util  # noqa: E402
+
+from .config import add_seggen_config  # noqa: E402
+from .datasets import BankDataset, PluginBank  # noqa: E402
+from .label_space import categories_like  # noqa: E402
+from .registration import register_all, register_bank, register_folder  # noqa: E402
+
+if importlib.util.find_spec(f"{__name__}.meta_arch"):
+    from . import meta_arch  # noqa: E402, F401
+
+__all__ = [
+    "BankDataset",
+    "PluginBank",
+    "add_seggen_config",
+    "categories_like",
+    "register_all",
+    "register_bank",
+    "register_folder",
+]

@@ -1,0 +1,241 @@
+"""Banks and people's own data as Detectron2 datasets. Nothing registers by itself: each call is explicit.
+
+``register_all(root)`` looks for banks in folders that carry their own names::
+
+    ROOT/seggen_ade20k_sem_seg_train_masksyn/{bank.json, index/, shards/}
+    ROOT/seggen_ade20k_sem_seg_train_imgsyn/...
+    ROOT/seggen_coco_2017_train_panoptic_imgsyn/...
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from seggen_d2.bank import read_info
+from seggen_d2.bank.info import INFO_FILE
+from seggen_d2.foundation.errors import SegGenError, nearest
+from seggen_d2.segmentation import Categories
+from seggen_d2.sources import FolderSource
+
+from .datasets import open_dataset
+from .label_space import check_label_space
+
+logger = logging.getLogger(__name__)
+
+LIKE = ("ade20k_sem_seg_train", "coco_2017_train_panoptic", "coco_2017_train")
+BANKS = {f"seggen_{like}_{strategy}": like for like in LIKE for strategy in ("masksyn", "imgsyn")}
+_FILES = ("_root", "_json", "_file", "_dir")  # ends of metadata keys that lead to the original's files
+_searched: list[str] = []  # roots that register_all was given, for the messages
+
+
+def register_all(root: str | os.PathLike) -> list[str]:
+    """Register the banks under ``root`` whose folders carry the names of ``BANKS``; a log line says which there are.
+
+    Returns:
+        The names registered, or registered before from the same folders.
+
+    Raises:
+        SegGenError: ``root`` is no folder, or a bank in it does not fit the dataset that its name tells.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise SegGenError(
+            f"the folder of banks {root} does not exist",
+            expected="a folder with " + ", ".join(sorted(BANKS)),
+            found="no such folder",
+            remedy="check SEGGEN.BANK_ROOT, or the argument of register_all",
+        )
+    if str(root.resolve()) not in _searched:
+        _searched.append(str(root.resolve()))
+    found = [name for name in BANKS if (root / name / INFO_FILE).is_file()]
+    for name in found:
+        register_bank(name, root / name, like=BANKS[name])
+    logger.info("banks under %s: %s", root, ", ".join(found) or "none (looked for " + ", ".join(BANKS) + ")")
+    return found
+
+
+def register_bank(name: str, path: str | os.PathLike, *, like: str) -> None:
+    """Register the bank at ``path`` as dataset ``name``; its records are read lazily.
+
+    Metadata is that of ``like``, without the locations of its files. The same bank under the same name may be
+    registered again.
+
+    Args:
+        name: what configs call it, in ``SEGGEN.BANKS`` or ``DATASETS.TRAIN``.
+        path: the bank's folder.
+        like: the registered dataset whose label space it shares, ``"ade20k_sem_seg_train"`` for example.
+
+    Raises:
+        SegGenError: there is no bank at ``path``, ``like`` is not registered, label spaces differ, or ``name`` is
+            another dataset's.
+    """
+    root = Path(path).resolve()
+    check_registered([like], f"register_bank({name!r}, like=...)")
+    check_label_space(read_bank_info(root, f"register_bank({name!r})"), root, like)
+    facts = {
+        key: value
+        for key, value in MetadataCatalog.get(like).as_dict().items()
+        if key != "name" and not key.endswith(_FILES)
+    }
+    _register(name, partial(open_dataset, root), {**facts, "bank_root": str(root), "bank_like": like})
+
+
+def register_folder(
+    name: str,
+    images: str | os.PathLike,
+    masks: str | os.PathLike,
+    categories: Sequence[str | dict[str, Any]] | Categories,
+    ignore_id: int = 255,
+) -> None:
+    """Register a folder of images and one of single-channel PNG masks with the same stems, for semantic segmentation.
+
+    Args:
+        name: what configs call it.
+        images: folder of images, read recursively.
+        masks: folder of masks; ``masks/a/b.png`` belongs to ``images/a/b.jpg``.
+        categories: names in the order of the masks' ids, or ``{name, isthing}``.
+        ignore_id: id of unlabelled pixels; :class:`Categories` bring their own.
+
+    Raises:
+        SegGenError: a folder does not exist, the categories are none, or ``name`` is another dataset's.
+    """
+    if not isinstance(categories, Categories):
+        value = {"items": list(categories), "ignore_id": ignore_id}
+        categories = Categories.from_json(value, f"register_folder({name!r}): categories")
+    for folder in (images, masks):
+        if not Path(folder).is_dir():
+            raise SegGenError(f"register_folder({name!r}): folder {folder} does not exist", remedy="check the path")
+    register_source(FolderSource(name, Path(images).resolve(), Path(masks).resolve(), categories))
+
+
+def register_source(source: Any) -> None:
+    """Register what ``seggen_d2.sources.load_dataset`` opens, by its own name, for the task it tells.
+
+    Raises:
+        SegGenError: the name is another dataset's.
+    """
+    _register(source.name, source.records, source_metadata(source))
+
+
+def source_metadata(source: Any) -> dict[str, Any]:
+    """What Detectron2's mappers, models and evaluators ask of a dataset's metadata."""
+    names, ids = list(source.categories.names), range(len(source.categories))
+    things = {i: i for i in ids if source.categories.items[i].isthing}
+    files = {
+        key: str(value)
+        for key, value in (
+            ("image_root", getattr(source, "images", "")),
+            ("sem_seg_root" if source.task == "semantic" else "panoptic_root", getattr(source, "masks", "")),
+            ("panoptic_json" if source.task == "panoptic" else "json_file", getattr(source, "json", "")),
+        )
+        if value
+    }
+    if source.task == "semantic":
+        return {
+            **files,
+            "stuff_classes": names,
+            "ignore_label": source.categories.ignore_id,
+            "evaluator_type": "sem_seg",
+        }
+    facts = {**files, "thing_classes": names, "thing_dataset_id_to_contiguous_id": things}
+    if source.task == "instance":
+        return {**facts, "evaluator_type": "coco"}
+    return {
+        **facts,
+        "stuff_classes": names,
+        "stuff_dataset_id_to_contiguous_id": {i: i for i in ids if i not in things},
+        "ignore_label": source.categories.ignore_id,
+        "label_divisor": 1000,
+        "evaluator_type": "coco_panoptic_seg",
+    }
+
+
+def check_registered(names: Sequence[str], key: str) -> None:
+    """Every name is a dataset's.
+
+    Raises:
+        SegGenError: one is not; the nearest is named, and where banks were looked for.
+    """
+    for name in names:
+        if name not in DatasetCatalog:
+            looked = f"; banks were looked for in {', '.join(_searched)}" if _searched else ""
+            raise SegGenError(
+                f"{key}: no dataset is registered as {name!r}",
+                expected="a name in Detectron2's DatasetCatalog" + looked,
+                found=f"{name!r} is none of its {len(DatasetCatalog)} names",
+                remedy=nearest(name, DatasetCatalog) + _hint(name),
+            )
+
+
+def bank_root(name: str, key: str = "SEGGEN.BANKS") -> Path:
+    """The folder of the bank ``name``: a registered bank's, or a folder's own path.
+
+    Raises:
+        SegGenError: it is neither; the nearest names are given, and where banks were looked for.
+    """
+    if name in DatasetCatalog:
+        root = MetadataCatalog.get(name).get("bank_root")
+        if root is None:
+            raise SegGenError(
+                f"{key}: dataset {name!r} is no bank",
+                expected="the name of a registered bank, or a bank's folder",
+                remedy="real datasets belong into DATASETS.TRAIN",
+            )
+        return Path(root)
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    registered = [other for other in DatasetCatalog if MetadataCatalog.get(other).get("bank_root")]
+    raise SegGenError(
+        f"{key}: {name!r} is neither a registered bank nor a folder",
+        expected="one of: " + (", ".join(registered) or "no bank is registered") + "; or a bank's folder",
+        found=f"looked for it in the DatasetCatalog, as the folder {Path(name).absolute()}"
+        + "".join(f", and for banks in {root}" for root in _searched),
+        remedy=(nearest(name, [*registered, *BANKS]) if registered or name.startswith("seggen") else "check the path")
+        + _hint(name),
+    )
+
+
+def _hint(name: str) -> str:
+    return f"; put the bank into BANK_ROOT/{name} and set SEGGEN.BANK_ROOT (or call register_all)" if name in BANKS else ""
+
+
+def read_bank_info(root: Path, key: str) -> Any:
+    """The description of the bank at ``root``.
+
+    Raises:
+        SegGenError: ``root`` does not exist or holds no bank.
+    """
+    if not (root / INFO_FILE).is_file():
+        raise SegGenError(
+            f"{key}: there is no bank at {root}",
+            expected=f"a folder with {INFO_FILE}, index/ and shards/",
+            found="a folder without it" if root.is_dir() else "no such folder",
+            remedy="check the path; tools/synthesize.py and tools/import_bank.py make banks",
+        )
+    return read_info(root)
+
+
+def _register(name: str, records: Any, facts: dict[str, Any]) -> None:
+    """Into both catalogs, or neither; again only with the same facts."""
+    if name in DatasetCatalog:
+        before = MetadataCatalog.get(name).as_dict()
+        differing = [key for key, value in facts.items() if before.get(key) != value]
+        if not differing:
+            return
+        key = differing[-1]
+        raise SegGenError(
+            f"another dataset is registered as {name!r}",
+            expected=f"{key}: {before.get(key, 'none')}",
+            found=f"{key}: {facts[key]}",
+            remedy="give the second another name",
+        )
+    MetadataCatalog.pop(name, None)
+    DatasetCatalog.register(name, records)
+    MetadataCatalog.get(name).set(**facts)
