@@ -24,7 +24,7 @@ def main() -> None:
     from seggen_d2.sources import load_dataset
 
     check_same_options(args.output, {**vars(args), "output": str(args.output)})
-    source = load_dataset(args.dataset)
+    source = load_dataset(args.dataset, task="semantic")
     captioner = LabelListCaptioner(source.categories, scene=args.scene, min_share=args.min_share, max_names=args.max_names)
     captions = caption_dataset(source, captioner, args.output / "captions.parquet")
     print(f"{len(captions)} captions in {args.output / 'captions.parquet'}, such as: {next(iter(captions.values()))!r}")

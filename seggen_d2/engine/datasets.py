@@ -26,7 +26,7 @@ class DatasetRegistry:
     def __init__(self, files: Sequence[str]):
         self.sources: dict[str, FolderSource] = {}
         for file in files:
-            source = load_dataset(file)
+            source = load_dataset(file, task="semantic")
             if source.name in self.sources:
                 raise SegGenError(
                     f"two files of SEGGEN.DATASETS hold a dataset named {source.name!r}",

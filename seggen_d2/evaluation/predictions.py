@@ -28,7 +28,7 @@ def score_folder(predictions: str | os.PathLike, dataset: str | os.PathLike) -> 
     Raises:
         SegGenError: a prediction is missing, cannot be read, has another size, or holds unknown ids.
     """
-    source = load_dataset(dataset)
+    source = load_dataset(dataset, task="semantic")
     records = source.records()
     files = [Path(predictions) / f"{record['image_id']}.png" for record in records]
     missing = [file for file in files if not file.is_file()]

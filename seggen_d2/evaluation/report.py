@@ -47,7 +47,7 @@ def make_report(
     Raises:
         SegGenError: runs, stages, dataset or banks cannot be read, or are of different label spaces.
     """
-    source, opened = load_dataset(dataset), [Bank(bank) for bank in banks]
+    source, opened = load_dataset(dataset, task="semantic"), [Bank(bank) for bank in banks]
     _check_alike(source, opened)
     results = collect(read_runs(runs), read_stages(stages) if stages else {"stages": []}, source, opened)
     output = Path(output)

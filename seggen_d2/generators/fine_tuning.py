@@ -91,7 +91,7 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
 
 
 def _prepare(kind: str, options: GeneratorOptions):
-    source = load_dataset(options.dataset)
+    source = load_dataset(options.dataset, task="semantic")
     captions = read_captions_of(source, options.captions, options.dataset)
     pipeline = load_base(options.base).to("cuda" if torch.cuda.is_available() else "cpu")
     _check_size(pipeline, options)

@@ -1,8 +1,7 @@
-"""Any folder of images and masks, described by a small YAML file."""
+"""Any folder of images and masks."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,34 +10,9 @@ from typing import Any
 from PIL import Image
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.foundation.files import read_json
-from seggen_d2.foundation.options import build, load_yaml
 from seggen_d2.segmentation import Categories
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-
-
-@dataclass(frozen=True)
-class DatasetFile:
-    """The keys of a dataset YAML; paths are relative to the file.
-
-    Attributes:
-        name: the name that configs use.
-        images: folder of images.
-        masks: folder of single-channel PNG masks with the images' stems.
-        categories: names, or ``{name, isthing}``, in the order of their ids.
-        ignore_id: the id of unlabelled pixels.
-        attributes: JSON of what is known beyond labels, ``{image_id: {"scene": words, "categories": {name: words}}}``.
-        limit: use the first so many images by name; 0 for all.
-    """
-
-    name: str
-    images: str
-    masks: str
-    categories: list
-    ignore_id: int = 255
-    attributes: str = ""
-    limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,13 +45,22 @@ class FolderSource:
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
+        return [self.record(file) for file in self.files]
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The images by name; each has a mask.
+
+        Raises:
+            SegGenError: a folder is missing or empty, or an image has no mask.
+        """
         files = self._image_files()
         missing = [f for f in files if not self._mask_of(f).is_file()]
         if missing:
             raise SegGenError(f"dataset {self.name}: {len(missing)} of {len(files)} images have no mask",
                               expected=str(self._mask_of(missing[0])), found=f"no such file, for {missing[0]}",
                               remedy="give each image a PNG mask of the same stem, or take the image out")
-        return [self._record(f) for f in files]
+        return files
 
     def _image_files(self) -> list[Path]:
         for folder in (self.images, self.masks):
@@ -91,7 +74,12 @@ class FolderSource:
     def _mask_of(self, image: Path) -> Path:
         return (self.masks / image.relative_to(self.images)).with_suffix(".png")
 
-    def _record(self, image: Path) -> dict[str, Any]:
+    def record(self, image: Path) -> dict[str, Any]:
+        """The record of one of :attr:`files`.
+
+        Raises:
+            SegGenError: the image's header cannot be read.
+        """
         image_id = image.relative_to(self.images).with_suffix("").as_posix()
         try:
             with Image.open(image) as header:
@@ -102,15 +90,3 @@ class FolderSource:
                   "image_id": image_id, "source_id": image_id}
         return {**record, "attributes": self.attributes[image_id]} if image_id in self.attributes else record
 
-
-def load_dataset(path: str | os.PathLike) -> FolderSource:
-    """Open the dataset that a YAML file describes (keys: :class:`DatasetFile`).
-
-    Raises:
-        SegGenError: the file is missing, a key is unknown or missing, or the categories are no categories.
-    """
-    path = Path(path)
-    spec = build(DatasetFile, load_yaml(path), f"dataset {path}")
-    categories = Categories.from_json({"items": spec.categories, "ignore_id": spec.ignore_id}, f"{path}: categories")
-    attributes = read_json(path.parent / spec.attributes, "attributes") if spec.attributes else {}
-    return FolderSource(spec.name, path.parent / spec.images, path.parent / spec.masks, categories, attributes, spec.limit)

@@ -56,11 +56,21 @@ def read_sample(record: dict[str, Any], categories: Categories) -> tuple[np.ndar
     Raises:
         SegGenError: a file cannot be read, their sizes differ, or the mask holds unknown ids.
     """
+    check_record(record, "the dataset")
     image = read_image(record["file_name"])
     labels = read_label_map(record["sem_seg_file_name"])
-    if image.shape[:2] != labels.shape:
-        raise SegGenError(f"image {record['file_name']} and its mask {record['sem_seg_file_name']} differ in size",
-                          expected=f"a mask of {image.shape[0]} x {image.shape[1]} (H x W)", found=f"{labels.shape[0]} x {labels.shape[1]}",
-                          remedy="pair each image with its own mask")
+    check_same_size(record["file_name"], image, record["sem_seg_file_name"], labels)
     check_labels(labels, categories, str(record["sem_seg_file_name"]))
     return image, labels
+
+
+def check_same_size(image_file: str | os.PathLike, image: np.ndarray, mask_file: str | os.PathLike, mask: np.ndarray) -> None:
+    """An image and its mask are of one height and width.
+
+    Raises:
+        SegGenError: they are not; both files are named.
+    """
+    if image.shape[:2] != mask.shape[:2]:
+        raise SegGenError(f"image {image_file} and its mask {mask_file} differ in size",
+                          expected=f"a mask of {image.shape[0]} x {image.shape[1]} (H x W)", found=f"{mask.shape[0]} x {mask.shape[1]}",
+                          remedy="pair each image with its own mask")

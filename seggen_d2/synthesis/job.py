@@ -83,7 +83,7 @@ class Job:
 
     def __init__(self, strategy: str, options: SynthesisOptions):
         self.strategy, self.options = strategy, options
-        self.source = load_dataset(options.dataset)
+        self.source = load_dataset(options.dataset, task="semantic")
         self.captions = self._read_captions()
         self.plan = Plan(strategy, list(self.captions), options.replicas, options.seed, options.shard_size, options.batch)
         self.cards = self._read_cards()

@@ -1,0 +1,194 @@
+"""What COCO's JSON files have in common: images, categories and annotations, read and checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import read_json
+from seggen_d2.segmentation import Categories, Category
+
+
+@dataclass(frozen=True)
+class CocoCategories:
+    """COCO's categories, renumbered from 0 in the order of their file.
+
+    Args:
+        categories: the label space.
+        numbers: COCO's id of each to its place in ``categories``.
+        left_out: COCO's ids of categories that the task does not have (stuff, for instances).
+    """
+
+    categories: Categories
+    numbers: dict[int, int]
+    left_out: frozenset[int] = frozenset()
+
+    def number(self, category_id: Any, where: str) -> int:
+        """The contiguous id of COCO's ``category_id``; -1 where it is left out.
+
+        Raises:
+            SegGenError: it is unknown; ``where`` names what holds it.
+        """
+        number = self.numbers.get(category_id, -1 if category_id in self.left_out else None)
+        if number is None:
+            raise SegGenError(
+                f"{where} is of category {category_id!r}, which is unknown",
+                expected=f"one of {len(self.numbers)} ids: {_shown(sorted(self.numbers), 10)}",
+                found=repr(category_id),
+                remedy="use the category list that the annotations were made with",
+            )
+        return number
+
+
+def read_coco_categories(path: str | os.PathLike, ignore_id: int = 255, *, things_only: bool = False) -> CocoCategories:
+    """The categories of a COCO JSON file: its ``categories``, or the whole file where it is their list.
+
+    Args:
+        path: for example ``panoptic_coco_categories.json`` or ``instances_train2017.json``.
+        ignore_id: the id of unlabelled pixels in label maps.
+        things_only: leave stuff out, where the list tells things (``isthing``); without it all are things.
+
+    Raises:
+        SegGenError: the file cannot be read or holds no categories, or an id stands twice.
+    """
+    value = read_json(path, "category list")
+    return coco_categories(value.get("categories") if isinstance(value, dict) else value, path, ignore_id, things_only)
+
+
+def coco_categories(items: Any, path: str | os.PathLike, ignore_id: int, things_only: bool) -> CocoCategories:
+    """:func:`read_coco_categories` of a list that was read from ``path``."""
+    usable = isinstance(items, list) and all(isinstance(i, dict) and {"id", "name"} <= set(i) for i in items)
+    if not usable or not items:
+        raise SegGenError(
+            f"{path} holds no category list",
+            expected='[{"id": 1, "name": "person", "isthing": 1}, ...], itself or as "categories"',
+            found=f"{items!r:.80}",
+            remedy="check the path; panoptic_coco_categories.json is of this form",
+        )
+    kept = [item for item in items if not things_only or item.get("isthing", 1)]
+    numbers = {item["id"]: place for place, item in enumerate(kept)}
+    if len(numbers) != len(kept):
+        raise SegGenError(f"{path}: two categories have one id", found=_shown(sorted(i["id"] for i in kept), 20))
+    categories = tuple(Category(item["name"], bool(item.get("isthing", 1))) for item in kept)
+    left_out = frozenset(item["id"] for item in items) - set(numbers)
+    return CocoCategories(Categories(categories, ignore_id), numbers, left_out)
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """A COCO JSON file with images and annotations.
+
+    Args:
+        path: where it was read from.
+        images: ``images`` by their ids, in the file's order.
+        annotations: as in the file.
+        categories: its own, or those given in their place.
+    """
+
+    path: Path
+    images: dict[Any, dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    categories: CocoCategories
+
+    def image_of(self, annotation: dict[str, Any]) -> dict[str, Any]:
+        """The image entry that an annotation is about.
+
+        Raises:
+            SegGenError: there is none.
+        """
+        image = self.images.get(annotation.get("image_id"))
+        if image is None:
+            raise SegGenError(
+                f"{self.path}: an annotation is of image {annotation.get('image_id')!r}, which the file lacks",
+                expected=f"the id of one of its {len(self.images)} images",
+                found=f"{annotation!r:.80}",
+                remedy="images and annotations must come from one file",
+            )
+        return image
+
+
+def read_coco_file(
+    path: str | os.PathLike, ignore_id: int = 255, *, categories: str | os.PathLike = "", things_only: bool = False
+) -> CocoFile:
+    """Read a COCO JSON file.
+
+    Args:
+        path: for example ``panoptic_train2017.json``.
+        ignore_id: the id of unlabelled pixels in label maps.
+        categories: a file whose category list replaces its own.
+        things_only: see :func:`read_coco_categories`.
+
+    Raises:
+        SegGenError: a file is missing, truncated, or lacks images, annotations or categories.
+    """
+    value = read_json(path, "COCO annotations")
+    for key in ("images", "annotations"):
+        if not isinstance(value, dict) or not isinstance(value.get(key), list):
+            raise SegGenError(
+                f"COCO annotations {path} lack {key}",
+                expected="images, annotations, categories",
+                found=", ".join(value) if isinstance(value, dict) else type(value).__name__,
+                remedy="it may be a file of another kind: check the path",
+            )
+    for item in value["images"]:
+        need(item, ("id", "file_name", "height", "width"), f"an image of {path}")
+    own = value.get("categories")
+    known = (
+        read_coco_categories(categories, ignore_id, things_only=things_only)
+        if categories
+        else coco_categories(own, path, ignore_id, things_only)
+    )
+    return CocoFile(Path(path), {item["id"]: item for item in value["images"]}, value["annotations"], known)
+
+
+def image_facts(image: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What every record holds of its image."""
+    return {
+        "file_name": str(folder / image["file_name"]),
+        "height": image["height"],
+        "width": image["width"],
+        "image_id": image["id"],
+        "source_id": str(image["id"]),
+    }
+
+
+def annotation_facts(item: dict[str, Any], number: int) -> dict[str, Any]:
+    """What a segment and an instance have in common; boxes are ``[x, y, width, height]`` in pixels."""
+    facts = {"category_id": number, "iscrowd": int(item.get("iscrowd", 0)), "bbox": list(item["bbox"])}
+    return {**facts, "area": item["area"]} if "area" in item else facts
+
+
+def check_files(paths: Iterable[str], dataset: str, what: str) -> None:
+    """Every file must be there.
+
+    Raises:
+        SegGenError: some are not; the first one is named.
+    """
+    paths = list(paths)
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise SegGenError(
+            f"dataset {dataset}: {len(missing)} of {len(paths)} {what} are missing",
+            expected=missing[0],
+            found="no such file" if os.path.isdir(os.path.dirname(missing[0])) else "no such folder",
+            remedy="check the paths in the dataset's YAML file, or copy the files",
+        )
+
+
+def need(item: Any, keys: tuple[str, ...], where: str) -> None:
+    """An entry of a COCO file must have its keys.
+
+    Raises:
+        SegGenError: it lacks some; ``where`` names it.
+    """
+    missing = [key for key in keys if not isinstance(item, dict) or key not in item]
+    if missing:
+        raise SegGenError(f"{where} lacks {', '.join(missing)}", expected=", ".join(keys), found=f"{item!r:.80}")
+
+
+def _shown(values: list, most: int) -> str:
+    return ", ".join(map(str, values[:most])) + (", ..." if len(values) > most else "")

@@ -1,0 +1,119 @@
+"""COCO instance data: images, and a JSON file with the objects of each as polygons or run-length masks."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.segmentation import Categories
+from seggen_d2.segmentation.outlines import LEAST, mask_from_polygons
+from seggen_d2.segmentation.rle import decode_mask, rle_size
+
+from .coco import CocoFile, annotation_facts, check_files, image_facts, need, read_coco_file
+
+XYWH_ABS = 1  # Detectron2's number for boxes [x, y, width, height] in pixels
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CocoInstanceSource:
+    """An instance dataset on disk.
+
+    Args:
+        name: the dataset's name.
+        images: folder of images.
+        json: COCO's JSON of objects.
+        ignore_id: the id of pixels of no object, in label maps made of it.
+        category_file: a JSON file whose category list replaces the JSON's own; "" keeps that. Where a list tells
+            things from stuff, stuff and its annotations are left out.
+        limit: use the first so many images; 0 for all.
+    """
+
+    name: str
+    images: Path
+    json: Path
+    ignore_id: int = 255
+    category_file: str = ""
+    limit: int = 0
+    task = "instance"
+
+    @property
+    def categories(self) -> Categories:
+        """Contiguous, in the order of the category list."""
+        return self._file.categories.categories
+
+    def records(self) -> list[dict[str, Any]]:
+        """A record for each image, in the JSON's order; crowds are kept and marked.
+
+        Raises:
+            SegGenError: the JSON or an image is missing or unfit, a category is unknown, or a mask is broken.
+        """
+        return [{**record, "annotations": [dict(a) for a in record["annotations"]]} for record in self._records]
+
+    @cached_property
+    def _file(self) -> CocoFile:
+        return read_coco_file(self.json, self.ignore_id, categories=self.category_file, things_only=True)
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        file, objects = self._file, defaultdict(list)
+        for item in file.annotations:
+            objects[file.image_of(item)["id"]].append(item)
+        records = []
+        for image in list(file.images.values())[: self.limit or None]:
+            annotations = filter(None, (self._annotation(item, image) for item in objects[image["id"]]))
+            records.append({**image_facts(image, self.images), "annotations": list(annotations)})
+        check_files((record["file_name"] for record in records), self.name, "images")
+        return records
+
+    def _annotation(self, item: dict[str, Any], image: dict[str, Any]) -> dict[str, Any] | None:
+        """An object; None for stuff, and for polygons of fewer than three points, which are warned of."""
+        where = f"annotation {item.get('id')} of {self.json}, image {image['id']}"
+        need(item, ("category_id", "bbox", "segmentation"), where)
+        number, segmentation = self._file.categories.number(item["category_id"], where), item["segmentation"]
+        if number < 0:
+            return None
+        if isinstance(segmentation, list):
+            segmentation = [p for p in segmentation if _is_polygon(p, where)]
+            if not segmentation:
+                _logger.warning("%s is left out: it has no polygon of three points or more", where)
+                return None
+        elif rle_size(segmentation, where) != (image["height"], image["width"]):
+            raise SegGenError(
+                f"the mask of {where} has another size than its image",
+                expected=f"{image['height']} x {image['width']} (H x W)",
+                found=" x ".join(map(str, segmentation["size"])),
+                remedy="images and annotations must come from one release",
+            )
+        return {**annotation_facts(item, number), "bbox_mode": XYWH_ABS, "segmentation": segmentation}
+
+
+def _is_polygon(polygon: Any, where: str) -> bool:
+    numbers = isinstance(polygon, list) and all(isinstance(value, (int, float)) for value in polygon)
+    if not numbers or len(polygon) % 2:
+        raise SegGenError(
+            f"a polygon of {where} is none",
+            expected="[x0, y0, x1, y1, ...] in pixels",
+            found=f"{polygon!r:.80}",
+            remedy="export the annotations again",
+        )
+    return len(polygon) >= LEAST
+
+
+def read_instance(annotation: dict[str, Any], height: int, width: int, where: str) -> np.ndarray:
+    """``(height, width)`` bool: an annotation's exact mask, from its ``rle``, else from its ``segmentation``.
+
+    Raises:
+        SegGenError: a run-length mask is broken; ``where`` names it.
+    """
+    segmentation = annotation.get("rle") or annotation["segmentation"]
+    if isinstance(segmentation, list):
+        return mask_from_polygons(segmentation, height, width)
+    return decode_mask(segmentation, where)
