@@ -10,6 +10,7 @@ import yaml
 pytest.importorskip("fvcore")
 from seggen_d2.engine import defaults
 from seggen_d2.engine.config import differences, flatten, load_config, save_config, to_dict
+from seggen_d2.engine.dialects import detectron2_keys
 from seggen_d2.foundation.errors import SegGenError
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +73,9 @@ def test_detectron2_keys_that_do_nothing_here_are_listed():
     cfg, ignored = load_config(
         None, ["MODEL.META_ARCHITECTURE", "MaskFormer", "MODEL.MASK_FORMER.TEST.SEMANTIC_ON", "True", "SEED", "3"]
     )
-    assert sorted(ignored) == ["MODEL.MASK_FORMER.TEST", "MODEL.META_ARCHITECTURE"] and cfg.SEED == 3
+    assert ignored == ["MODEL.META_ARCHITECTURE"] and cfg.SEED == 3
+    assert load_config(None, ["SOLVER.OPTIMIZER", "ADAMW", "MODEL.SEM_SEG_HEAD.NORM", "GN"])[1] == []
+    assert load_config(None, ["SOLVER.OPTIMIZER", "SGD"])[1] == ["SOLVER.OPTIMIZER"]
 
 
 def line_end(source, node):
@@ -84,7 +87,8 @@ def test_every_default_has_a_comment_and_none_is_called_unread():
     statements = [ast.get_source_segment(source, node) + line_end(source, node) for node in ast.parse(source).body]
     bare = [text for text in statements if text.startswith("_C.") and "= CfgNode()" not in text and "#" not in text]
     assert not bare
-    assert not defaults.NOT_HONOURED.intersection(key for key, _ in flatten(defaults.get_defaults()))
+    known = {key for key, _ in flatten(defaults.get_defaults())}
+    assert not detectron2_keys().intersection(known) and known >= defaults.ONLY_DETECTRON2
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -110,3 +114,55 @@ def test_without_a_bank_p_aug_is_of_no_effect_and_the_log_says_so(caplog):
 
 def test_keys_that_only_detectron2_reads_are_listed_where_given():
     assert load_config(None, ["SEGGEN.EMA", "0.999", "SEGGEN.MAPPER", "host"])[1] == ["SEGGEN.EMA", "SEGGEN.MAPPER"]
+
+
+UPSTREAM = """
+MODEL:
+  META_ARCHITECTURE: MaskFormer
+  BACKBONE: {NAME: D2SwinTransformer, FREEZE_AT: 0}
+  SWIN: {EMBED_DIM: 192, DEPTHS: [2, 2, 18, 2], NUM_HEADS: [6, 12, 24, 48], WINDOW_SIZE: 12, PRETRAIN_IMG_SIZE: 384}
+  SEM_SEG_HEAD: {NAME: MaskFormerHead, CONVS_DIM: 256, TRANSFORMER_ENC_LAYERS: 6, PIXEL_DECODER_NAME: MSDeformAttnPixelDecoder}
+DATASETS:
+  TRAIN: ("ade20k_sem_seg_train",)
+  TEST: ("ade20k_sem_seg_val",)
+INPUT: {FORMAT: RGB, CROP: {ENABLED: True, TYPE: absolute, SIZE: "(640, 640)"}, SIZE_DIVISIBILITY: 640}
+"""
+
+
+def test_a_detectron2_config_has_detectron2s_defaults_and_backbones(tmp_path):
+    (tmp_path / "file.yaml").write_text(UPSTREAM)
+    cfg, ignored = load_config(tmp_path / "file.yaml")
+    assert (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.OPTIONS.image_size) == ("swin-large", 384)
+    assert (cfg.SOLVER.LR_SCHEDULER_NAME, cfg.SOLVER.MAX_ITER) == ("WarmupMultiStepLR", 40000)
+    assert (cfg.INPUT.CROP.SIZE, cfg.DATASETS.TRAIN) == ([640, 640], ["ade20k_sem_seg_train"])
+    assert "DATALOADER.ASPECT_RATIO_GROUPING" in ignored and "INPUT.SIZE_DIVISIBILITY" not in ignored
+    resnet = ["MODEL.BACKBONE.NAME", "build_resnet_backbone", "MODEL.RESNETS.DEPTH", "101"]
+    cfg, ignored = load_config(tmp_path / "file.yaml", [*resnet, "MODEL.RESNETS.NUM_GROUPS", "32"])
+    assert cfg.MODEL.BACKBONE.NAME == "resnet101" and cfg.MODEL.BACKBONE.FREEZE_NORM
+    assert "MODEL.RESNETS.NUM_GROUPS" in ignored
+    cfg, _ = load_config(tmp_path / "file.yaml", [*resnet, "MODEL.RESNETS.NORM", "BN"])
+    assert not cfg.MODEL.BACKBONE.FREEZE_NORM
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        (["MODEL.MASK_FORMER.TEST.PANOPTIC_ON", "True"], "semantic segmentation"),
+        (["INPUT.DATASET_MAPPER_NAME", "coco_instance_lsj"], "install Detectron2"),
+        (["MODEL.META_ARCHITECTURE", "MaskDINO"], "MaskFormer"),
+        (["INPUT.FORMAT", "BGR"], "RGB"),
+        (["MODEL.RESNETS.DEPTH", "51", "MODEL.BACKBONE.NAME", "build_resnet_backbone"], "has no network"),
+        (["MODEL.SWIN.EMBED_DIMS", "51"], "MODEL.SWIN.EMBED_DIM"),
+    ],
+)
+def test_what_the_engine_cannot_do_is_an_error(tmp_path, pair, words):
+    (tmp_path / "file.yaml").write_text(UPSTREAM)
+    with pytest.raises(SegGenError, match=re.escape(words)):
+        load_config(tmp_path / "file.yaml", pair)
+
+
+def test_banks_are_folders_or_names_under_the_root(tmp_path):
+    from seggen_d2.engine.from_config import bank_folders
+
+    cfg, _ = load_config(None, ["SEGGEN.BANKS", str([str(tmp_path), "seggen_x"]), "SEGGEN.BANK_ROOT", "banks"])
+    assert bank_folders(cfg) == [str(tmp_path), "banks/seggen_x"]

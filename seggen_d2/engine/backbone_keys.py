@@ -44,10 +44,10 @@ SWIN_FIXED: dict[str, Any] = {"APE": False, "PATCH_NORM": True, "QK_SCALE": None
 
 _RESNETS = {  # depth: name here, blocks of each stage
     18: ("resnet18", [2, 2, 2, 2]),
-    34: ("resnet18", [3, 4, 6, 3]),
+    34: ("resnet34", [3, 4, 6, 3]),
     50: ("resnet50", [3, 4, 6, 3]),
     101: ("resnet101", [3, 4, 23, 3]),
-    152: ("resnet50", [3, 8, 36, 3]),
+    152: ("resnet152", [3, 8, 36, 3]),
 }
 _SWINS = {  # name here: channels, blocks, heads, window
     "swin-tiny": (96, [2, 2, 6, 2], [3, 6, 12, 24], 7),
@@ -134,7 +134,7 @@ def detectron2_backbone(name: str) -> dict[str, Any]:
     Raises:
         SegGenError: Detectron2 has no such backbone.
     """
-    depth = {"resnet50": 50, "resnet101": 101, "resnet18": 18}.get(name)
+    depth = {known: depth for depth, (known, _) in _RESNETS.items()}.get(name)
     if depth:
         widths = {"RES2_OUT_CHANNELS": 256 if depth > 34 else 64, "STRIDE_IN_1X1": False, "STEM_TYPE": "basic"}
         outputs = {"OUT_FEATURES": ["res2", "res3", "res4", "res5"], "RES5_MULTI_GRID": [1, 1, 1]}
@@ -142,7 +142,7 @@ def detectron2_backbone(name: str) -> dict[str, Any]:
     if name not in _SWINS:
         raise SegGenError(
             f"backbone {name} is this package's own: a stock Detectron2 model cannot build it",
-            expected=" | ".join(["resnet18", "resnet50", "resnet101", *_SWINS]),
+            expected=" | ".join([*(known for known, _ in _RESNETS.values()), *_SWINS]),
             found=name,
             remedy="leave MODEL.META_ARCHITECTURE at SegGenMask2Former, or name another MODEL.BACKBONE.NAME",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,18 @@ from fvcore.common.config import CfgNode
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range, nearest
 from seggen_d2.foundation.files import write_bytes
-from seggen_d2.foundation.options import load_yaml, merge, parse_overrides
+from seggen_d2.foundation.options import literal, load_yaml, merge, parse_overrides
 
-from .defaults import NOT_HONOURED, ONLY_DETECTRON2, get_defaults
+from .defaults import ONLY_DETECTRON2, get_defaults
+from .dialects import (
+    DETECTRON2_DEFAULTS,
+    backbone_keys,
+    check_task,
+    detectron2_keys,
+    is_of_other_models,
+    names_architecture,
+    not_done,
+)
 
 _MANY = 10**9
 _RANGES: dict[str, tuple[float, float]] = {
@@ -63,32 +72,47 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 def load_config(path: str | os.PathLike | None, overrides: Sequence[str] = ()) -> tuple[CfgNode, list[str]]:
     """The resolved config, and the keys given that this engine does not honour.
 
+    A Detectron2 config serves too (``dialects.py`` says which files are): what it leaves out has Detectron2's defaults.
+
     Args:
         path: a YAML file; None takes the defaults.
         overrides: ``KEY VALUE KEY VALUE ...``.
 
     Raises:
-        SegGenError: a key is unknown (the nearest is suggested), a value of another type or out of range.
+        SegGenError: a key is unknown (the nearest is suggested), a value of another type or out of range, or the file
+            is of a task or model that this engine does not have.
     """
-    values = merge(load_yaml(path) if path else {}, parse_overrides(list(overrides)))
-    cfg, ignored = get_defaults(), []
+    file, cfg = load_yaml(path) if path else {}, get_defaults()
+    given = dict(flatten(merge(file, parse_overrides(list(overrides))), stop=nodes(cfg)))
     known = {key for key, _ in flatten(cfg)}
-    for key, value in flatten(
-        values, stop={key for key in known if isinstance(_get(cfg, key), CfgNode)} | {"MODEL.MASK_FORMER.TEST"}
-    ):
-        if key in NOT_HONOURED or key in ONLY_DETECTRON2:
-            ignored.append(key)
-        if key in NOT_HONOURED:
-            continue
-        if key not in known:
-            raise SegGenError(
-                f"unknown config key {key!r}" + (f" (in {path} or the pairs after it)" if path else ""),
-                remedy=nearest(key, known),
-            )
-        _set(cfg, key, _convert(_get(cfg, key), value, key))
+    _check_known(given, known, path)
+    if names_architecture(file):
+        given = {**DETECTRON2_DEFAULTS, **given}
+    check_task(given)
+    for key in known.intersection(given):
+        _set(cfg, key, convert(_get(cfg, key), given[key], key))
+    found, ignored = backbone_keys(given, cfg.MODEL.BACKBONE.NAME)
+    for key, value in found.items():
+        if f"MODEL.BACKBONE.{key}" not in given or key == "NAME":
+            _set(cfg, f"MODEL.BACKBONE.{key}", CfgNode(value) if isinstance(value, dict) else value)
     check_config(cfg)
     cfg.freeze()
-    return cfg, ignored
+    return cfg, sorted([*not_done(given, cfg), *ONLY_DETECTRON2.intersection(given), *ignored])
+
+
+def _check_known(given: Mapping[str, Any], known: set[str], path: str | os.PathLike | None) -> None:
+    everything = known | detectron2_keys()
+    for key in given:
+        if key not in everything and not is_of_other_models(key):
+            raise SegGenError(
+                f"unknown config key {key!r}" + (f" (in {path} or the pairs after it)" if path else ""),
+                remedy=nearest(key, everything),
+            )
+
+
+def nodes(cfg: CfgNode) -> set[str]:
+    """Keys whose value is a mapping of free keys: leaves, to ``flatten``."""
+    return {key for key, value in flatten(cfg) if isinstance(value, CfgNode)}
 
 
 def check_config(cfg: CfgNode) -> None:
@@ -107,7 +131,7 @@ def check_config(cfg: CfgNode) -> None:
             expected="parts of equal size",
             found=f"{cfg.SOLVER.IMS_PER_BATCH} images in {cfg.SOLVER.ACCUMULATE} parts",
         )
-    if len(cfg.INPUT.CROP.SIZE) != 2 or min(cfg.INPUT.CROP.SIZE) < 1:
+    if cfg.INPUT.CROP.ENABLED and (len(cfg.INPUT.CROP.SIZE) != 2 or min(cfg.INPUT.CROP.SIZE) < 1):
         raise SegGenError(
             "INPUT.CROP.SIZE is no size", expected="[height, width] in pixels", found=repr(cfg.INPUT.CROP.SIZE)
         )
@@ -164,7 +188,7 @@ def _set(cfg: CfgNode, key: str, value: Any) -> None:
     _get(cfg, path)[last] = value
 
 
-def _convert(default: Any, value: Any, key: str) -> Any:
+def convert(default: Any, value: Any, key: str) -> Any:
     """``value`` in the type of ``default``.
 
     Whole floats are integers, texts may be numbers (YAML reads 1e-4 as text), one item makes a list.
@@ -172,6 +196,8 @@ def _convert(default: Any, value: Any, key: str) -> Any:
     kind = type(default)
     if isinstance(default, CfgNode) and isinstance(value, dict):
         return CfgNode(value)
+    if isinstance(value, str) and isinstance(default, (list, tuple)):  # YAML reads ("a", "b") as text, Detectron2 does not
+        value = literal(value)
     if isinstance(default, list) and not isinstance(value, dict):
         return list(value) if isinstance(value, (list, tuple)) else [value]
     if isinstance(value, str) and kind in (int, float):

@@ -27,6 +27,7 @@ _C.MODEL.BACKBONE.OPTIONS = CfgNode(
 _C.MODEL.BACKBONE.FREEZE_NORM = False  # keep batch norms as they are: for pre-trained weights and few images a GPU
 
 _C.MODEL.SEM_SEG_HEAD = CfgNode()
+_C.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0  # categories; 0 is as many as the dataset has, another number must equal that
 _C.MODEL.SEM_SEG_HEAD.CONVS_DIM = 256  # channels of the pixel decoder's features; equals MASK_FORMER.HIDDEN_DIM
 _C.MODEL.SEM_SEG_HEAD.MASK_DIM = 256  # channels of the mask features
 _C.MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS = 6  # deformable attention layers of the pixel decoder
@@ -106,8 +107,8 @@ _C.TEST.IMS_PER_BATCH = 1  # images at once (ours)
 _C.SEGGEN = CfgNode()
 _C.SEGGEN.ENGINE = "auto"  # auto | transformers | detectron2
 _C.SEGGEN.DATASETS = []  # dataset YAML files; each registers the name it holds
-_C.SEGGEN.BANKS = []  # banks to swap from: folders, or names that SEGGEN.BANK_ROOT or a project registers
-_C.SEGGEN.BANK_ROOT = ""  # folder of banks to register by name (Detectron2; datasets/README.md); "" registers none
+_C.SEGGEN.BANKS = []  # banks to swap from: folders, or names of folders in SEGGEN.BANK_ROOT
+_C.SEGGEN.BANK_ROOT = ""  # folder of banks that are called by their folders' names; "" is none
 _C.SEGGEN.BANK_WEIGHTS = []  # how often each bank is drawn from; [] is by their sizes
 _C.SEGGEN.P_AUG = 0.6  # probability that a real sample is swapped for a synthetic one, where SEGGEN.STAGES is empty;
 #                        of no effect without SEGGEN.BANKS
@@ -135,51 +136,7 @@ OURS = (
 )
 
 # Keys of them that this engine does not read: they are listed where a file gives them.
-ONLY_DETECTRON2 = frozenset(["SEGGEN.BANK_ROOT", "SEGGEN.MAPPER", "SEGGEN.EMA"])
-
-# Keys of Detectron2 and Mask2Former configs that may stand in a file and that this engine does not read.
-NOT_HONOURED = frozenset(
-    [
-        "VERSION",
-        "CUDNN_BENCHMARK",
-        "FLOAT32_PRECISION",
-        "VIS_PERIOD",
-        "MODEL.META_ARCHITECTURE",
-        "MODEL.MASK_ON",
-        "MODEL.BACKBONE.FREEZE_AT",
-        "MODEL.SEM_SEG_HEAD.NAME",
-        "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
-        "MODEL.SEM_SEG_HEAD.IGNORE_VALUE",
-        "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT",
-        "MODEL.SEM_SEG_HEAD.NORM",
-        "MODEL.SEM_SEG_HEAD.COMMON_STRIDE",
-        "MODEL.SEM_SEG_HEAD.IN_FEATURES",
-        "MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME",
-        "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES",
-        "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME",
-        "MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE",
-        "MODEL.MASK_FORMER.DEEP_SUPERVISION",
-        "MODEL.MASK_FORMER.ENC_LAYERS",
-        "MODEL.MASK_FORMER.PRE_NORM",
-        "MODEL.MASK_FORMER.ENFORCE_INPUT_PROJ",
-        "MODEL.MASK_FORMER.TEST",
-        "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
-        "DATALOADER.SAMPLER_TRAIN",
-        "INPUT.FORMAT",
-        "INPUT.DATASET_MAPPER_NAME",
-        "INPUT.MIN_SIZE_TRAIN_SAMPLING",
-        "INPUT.CROP.TYPE",
-        "INPUT.SIZE_DIVISIBILITY",
-        "SOLVER.OPTIMIZER",
-        "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
-        "SOLVER.CLIP_GRADIENTS.NORM_TYPE",
-        "SOLVER.WARMUP_METHOD",
-        "SOLVER.BIAS_LR_FACTOR",
-        "SOLVER.MOMENTUM",
-        "TEST.AUG",
-        "TEST.DETECTIONS_PER_IMAGE",
-    ]
-)
+ONLY_DETECTRON2 = frozenset(["SEGGEN.MAPPER", "SEGGEN.EMA"])
 
 
 def get_defaults() -> CfgNode:

@@ -46,10 +46,11 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
             found="SEGGEN.BANKS: []",
             remedy="name a bank, or set P_AUG to 0",
         )
-    banks = open_banks(cfg.SEGGEN.BANKS, train[0]) if needs_banks else []
+    banks = open_banks(bank_folders(cfg), train[0]) if needs_banks else []
     if cfg.SEGGEN.CHECK_SOURCES:
         check_no_leak(banks, train, tests)
     categories = train[0].categories
+    check_classes(cfg, categories)
     bare = DatasetMapper(_training_steps(cfg, categories), SemanticTargets(categories), seed=cfg.SEED)
     swap = partial(
         SwapMapper,
@@ -88,6 +89,28 @@ def choose_engine(name: str) -> None:
             expected="auto | transformers",
             found="detectron2",
             remedy="set SEGGEN.ENGINE to transformers; the same config file serves",
+        )
+
+
+def bank_folders(cfg: CfgNode) -> list[str]:
+    """The folders of ``SEGGEN.BANKS``; a name that is no folder is one in ``SEGGEN.BANK_ROOT``."""
+    root = cfg.SEGGEN.BANK_ROOT
+    return [bank if Path(bank).is_dir() or not root else str(Path(root) / bank) for bank in cfg.SEGGEN.BANKS]
+
+
+def check_classes(cfg: CfgNode, categories: Categories) -> None:
+    """``NUM_CLASSES`` is 0 or the dataset's.
+
+    Raises:
+        SegGenError: it is another number.
+    """
+    number = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    if number not in (0, len(categories)):
+        raise SegGenError(
+            "MODEL.SEM_SEG_HEAD.NUM_CLASSES is not the dataset's number of categories",
+            expected=f"{len(categories)} ({cfg.DATASETS.TRAIN[0]}), or 0",
+            found=str(number),
+            remedy="set it to 0, or name the dataset that the config is for",
         )
 
 

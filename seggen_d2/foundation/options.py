@@ -58,14 +58,15 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         raise SegGenError(f"override {words[-1]!r} has no value", expected="pairs: KEY VALUE KEY VALUE ...", found=" ".join(words))
     values: dict[str, Any] = {}
     for key, text in zip(words[::2], words[1::2], strict=True):
-        nested: Any = _literal(text)
+        nested: Any = literal(text)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         values = merge(values, nested)
     return values
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """The Python literal that ``text`` is, ``true`` and ``false`` in any case, else the text itself."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
