@@ -72,9 +72,14 @@ class SwapMapper:
         self._sums = (
             cumulative(self._shares, "the list of bank weights", len(self.banks)) if self.banks else self._shares
         )
-        self._host = f"{start_iteration}/{_rank()}"
+        self._rank = _rank()
+        self.start_at(start_iteration)
         self._calls = self.failures = self.without_variant = self.swapped = 0
         self._failed_keys: set[str] = set()
+
+    def start_at(self, iteration: int) -> None:
+        """Tell the iteration that training begins at, before a host's loader starts its workers."""
+        self._host = f"{iteration}/{self._rank}"
 
     def __call__(self, record: dict[str, Any], number: int | None = None) -> Any:
         """Map ``record`` or a synthetic sample in its place.
@@ -85,18 +90,19 @@ class SwapMapper:
                 iteration, the rank, the worker and its count of calls.
 
         Returns:
-            What the wrapped mapper returns; a dict also gets ``is_synthetic``.
+            What the wrapped mapper returns; a dict also gets ``is_synthetic``, and ``swap_failed`` (True) where a
+            synthetic sample was drawn and could not be used, so that whoever sees the batches can count.
         """
         synthetic = self._draw(record, number)
-        if synthetic is not None:
-            try:
-                output = self._map(self.banks[synthetic[0]].record(synthetic[1]), number)
-            except Exception as error:  # whatever it is, training does not die of a synthetic sample
-                self._count_failure(synthetic, error)
-            else:
-                self.swapped += 1
-                return _mark(output, True)
-        return _mark(self._map(record, number), False)
+        if synthetic is None:
+            return _mark(self._map(record, number), is_synthetic=False)
+        try:
+            output = self._map(self.banks[synthetic[0]].record(synthetic[1]), number)
+        except Exception as error:  # whatever it is, training does not die of a synthetic sample
+            self._count_failure(synthetic, error)
+            return _mark(self._map(record, number), is_synthetic=False, swap_failed=True)
+        self.swapped += 1
+        return _mark(output, is_synthetic=True)
 
     def _map(self, record: dict[str, Any], number: int | None) -> Any:
         return self.mapper(record) if number is None else self.mapper(record, number=number)
@@ -165,9 +171,9 @@ def _pickers(banks: Sequence[Bank], sampling: str, sample_weights: str | None) -
     return [maker(bank, sample_weights) if sample_weights else maker(bank) for bank in banks]
 
 
-def _mark(output: Any, is_synthetic: bool) -> Any:
+def _mark(output: Any, **marks: bool) -> Any:
     if isinstance(output, dict):
-        output["is_synthetic"] = is_synthetic
+        output.update(marks)
     return output
 
 

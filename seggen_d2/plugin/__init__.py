@@ -11,9 +11,10 @@ require_detectron2()
 import importlib.util  # noqa: E402
 
 from .config import add_seggen_config  # noqa: E402
-from .datasets import BankDataset, PluginBank  # noqa: E402
+from .bank_dataset import BankDataset, PluginBank  # noqa: E402
 from .label_space import categories_like  # noqa: E402
 from .registration import register_all, register_bank, register_folder  # noqa: E402
+from .swap import SegGenHook, build_detection_train_loader, swap  # noqa: E402
 
 if importlib.util.find_spec(f"{__name__}.meta_arch"):
     from . import meta_arch  # noqa: E402, F401
@@ -21,9 +22,12 @@ if importlib.util.find_spec(f"{__name__}.meta_arch"):
 __all__ = [
     "BankDataset",
     "PluginBank",
+    "SegGenHook",
     "add_seggen_config",
+    "build_detection_train_loader",
     "categories_like",
     "register_all",
     "register_bank",
     "register_folder",
+    "swap",
 ]

@@ -1,76 +1,100 @@
-"""Banks in Detectron2's hands: opened for its path manager, handed out record by record, never copied into a list."""
+"""From a config's keys to open banks, checked against what they shall stand in for."""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable, Sequence
+import logging
 from typing import Any
 
-from detectron2.structures import BoxMode
-from detectron2.utils.file_io import PathManager
-from torch.utils.data import Dataset
+from detectron2.data import DatasetCatalog
 
-from seggen_d2.bank import Bank, BankPathHandler
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.sources import load_dataset
+
+from .bank_dataset import PluginBank
+from .label_space import check_label_space, check_task, task_of
+from .registration import bank_root, check_registered, read_bank_info, register_all, register_source
+
+__all__ = ["PluginBank", "banks_from_config", "register_from_config", "task_from_config"]
+
+logger = logging.getLogger(__name__)
+
+TASKS = {  # INPUT.DATASET_MAPPER_NAME of Mask2Former and Mask DINO
+    "mask_former_semantic": "semantic",
+    "mask_former_panoptic": "panoptic",
+    "mask_former_instance": "instance",
+    "coco_panoptic_lsj": "panoptic",
+    "coco_instance_lsj": "instance",
+    "coco_instance_detr": "instance",
+}
 
 
-@functools.lru_cache(maxsize=1)
-def serve_bank_paths() -> None:
-    """Let Detectron2's own readers open ``bank://`` paths in this process."""
-    PathManager.register_handler(BankPathHandler())
+def register_from_config(cfg: Any) -> None:
+    """Register the files of ``SEGGEN.DATASETS`` and the banks under ``SEGGEN.BANK_ROOT``.
 
-
-class PluginBank(Bank):
-    """A bank whose members Detectron2 reads as files, in each process that opens or unpickles it (spawned workers too).
-
-    Its records have Detectron2's ``BoxMode`` where they have boxes.
+    Raises:
+        SegGenError: a file cannot be read, the root is no folder, or a bank does not fit its name.
     """
-
-    def _open(self, shards: Sequence[str]) -> None:
-        serve_bank_paths()
-        super()._open(shards)
-
-    def record(self, number: int) -> dict[str, Any]:
-        record = super().record(number)
-        for annotation in record.get("annotations", ()):
-            annotation["bbox_mode"] = BoxMode(annotation["bbox_mode"])
-        return record
+    for file in cfg.SEGGEN.DATASETS:
+        register_source(load_dataset(file))
+    if cfg.SEGGEN.BANK_ROOT:
+        register_all(cfg.SEGGEN.BANK_ROOT)
 
 
-class BankDataset(Dataset):
-    """A bank's records by number. Detectron2 takes torch datasets as they are, where it copies lists."""
-
-    def __init__(self, bank: PluginBank):
-        self.bank = bank
-
-    def __len__(self) -> int:
-        return len(self.bank)
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        return self.bank.record(int(number))
+def task_from_config(cfg: Any) -> tuple[str | None, str]:
+    """The task that a config's training mapper reads, and what tells so; None where nothing does."""
+    name = cfg.INPUT.get("DATASET_MAPPER_NAME", "")
+    if name in TASKS:
+        return TASKS[name], f"INPUT.DATASET_MAPPER_NAME {name}"
+    train = cfg.DATASETS.TRAIN[0]
+    return task_of(train), f"dataset {train}"
 
 
-class MappedDataset(Dataset):
-    """A lazy dataset and its mapper.
+def banks_from_config(cfg: Any, task: tuple[str | None, str] | None = None) -> list[PluginBank]:
+    """Open ``SEGGEN.BANKS``, names or folders; registers ``SEGGEN.BANK_ROOT`` first.
 
-    Detectron2's own ``MapDataset`` keeps a set of all row numbers for mappers that give None: some 100 MB a spawned
-    worker at a million rows. Here the next record takes the place.
+    Args:
+        cfg: a Detectron2 config with this package's keys.
+        task: the task that the mapper reads and what tells so; by default as the config has it.
+
+    Raises:
+        SegGenError: a bank is not found, was made for another task or label space than that of ``DATASETS.TRAIN[0]``,
+            or, unless ``SEGGEN.CHECK_SOURCES`` is False, was made from images of ``DATASETS.TEST``.
     """
+    check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
+    if not cfg.SEGGEN.BANKS:
+        return []
+    register_from_config(cfg)
+    train = cfg.DATASETS.TRAIN[0]
+    wanted, why = task or task_from_config(cfg)
+    banks = []
+    for name in cfg.SEGGEN.BANKS:
+        root = bank_root(name)
+        info = read_bank_info(root, "SEGGEN.BANKS")
+        if wanted:
+            check_task(info, root, wanted, why)
+        check_label_space(info, root, train)
+        banks.append(PluginBank(root))
+    if cfg.SEGGEN.CHECK_SOURCES:
+        check_sources(banks, cfg.DATASETS.TEST)
+    return banks
 
-    def __init__(self, records: Dataset, mapper: Callable[[dict[str, Any]], Any]):
-        self.records, self.mapper = records, mapper
 
-    def __len__(self) -> int:
-        return len(self.records)
+def check_sources(banks: list[PluginBank], tests: Any) -> None:
+    """No bank may be made from images of a test set.
 
-    def __getitem__(self, number: int) -> Any:
-        for place in range(int(number), int(number) + len(self)):
-            sample = self.mapper(self.records[place % len(self)])
-            if sample is not None:
-                return sample
-        raise IndexError("the mapper gave None for every record")
+    Raises:
+        SegGenError: one was, or a test set cannot be read.
+    """
+    from seggen_d2.mixing.leaks import check_leaks
 
-
-def open_dataset(root: str | os.PathLike) -> BankDataset:
-    """The bank at ``root`` as a dataset; what ``DatasetCatalog`` calls."""
-    return BankDataset(PluginBank(root))
+    check_registered(tests, "DATASETS.TEST")
+    for name in tests:
+        try:
+            records = DatasetCatalog.get(name)
+        except (OSError, AssertionError) as error:
+            raise SegGenError(
+                f"DATASETS.TEST: {name} cannot be read, so whether a bank was made from its images is unknown",
+                found=f"{type(error).__name__}: {error}",
+                remedy="bring its files, take it out of DATASETS.TEST, or set SEGGEN.CHECK_SOURCES to False",
+            ) from error
+        check_leaks(banks, records, name)

@@ -24,7 +24,7 @@ from seggen_d2.foundation.errors import SegGenError, nearest
 from seggen_d2.segmentation import Categories
 from seggen_d2.sources import FolderSource
 
-from .datasets import open_dataset
+from .bank_dataset import open_dataset
 from .label_space import check_label_space
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,76 @@
+"""Banks in Detectron2's hands: opened for its path manager, handed out record by record, never copied into a list."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from detectron2.structures import BoxMode
+from detectron2.utils.file_io import PathManager
+from torch.utils.data import Dataset
+
+from seggen_d2.bank import Bank, BankPathHandler
+
+
+@functools.lru_cache(maxsize=1)
+def serve_bank_paths() -> None:
+    """Let Detectron2's own readers open ``bank://`` paths in this process."""
+    PathManager.register_handler(BankPathHandler())
+
+
+class PluginBank(Bank):
+    """A bank whose members Detectron2 reads as files, in each process that opens or unpickles it (spawned workers too).
+
+    Its records have Detectron2's ``BoxMode`` where they have boxes.
+    """
+
+    def _open(self, shards: Sequence[str]) -> None:
+        serve_bank_paths()
+        super()._open(shards)
+
+    def record(self, number: int) -> dict[str, Any]:
+        record = super().record(number)
+        for annotation in record.get("annotations", ()):
+            annotation["bbox_mode"] = BoxMode(annotation["bbox_mode"])
+        return record
+
+
+class BankDataset(Dataset):
+    """A bank's records by number. Detectron2 takes torch datasets as they are, where it copies lists."""
+
+    def __init__(self, bank: PluginBank):
+        self.bank = bank
+
+    def __len__(self) -> int:
+        return len(self.bank)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return self.bank.record(int(number))
+
+
+class MappedDataset(Dataset):
+    """A lazy dataset and its mapper.
+
+    Detectron2's own ``MapDataset`` keeps a set of all row numbers for mappers that give None: some 100 MB a spawned
+    worker at a million rows. Here the next record takes the place.
+    """
+
+    def __init__(self, records: Dataset, mapper: Callable[[dict[str, Any]], Any]):
+        self.records, self.mapper = records, mapper
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, number: int) -> Any:
+        for place in range(int(number), int(number) + len(self)):
+            sample = self.mapper(self.records[place % len(self)])
+            if sample is not None:
+                return sample
+        raise IndexError("the mapper gave None for every record")
+
+
+def open_dataset(root: str | os.PathLike) -> BankDataset:
+    """The bank at ``root`` as a dataset; what ``DatasetCatalog`` calls."""
+    return BankDataset(PluginBank(root))
