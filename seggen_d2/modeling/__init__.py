@@ -1,8 +1,10 @@
 """The compiled-op-free Mask2Former behind Detectron2's input and output convention. Both engines use it."""
 
 from .backbones import BACKBONES, backbone_config
+from .build import build_mask2former
 from .criterion import SetCriterion
-from .mask2former import Mask2Former, build_mask2former, semantic_inference
+from .inference import instance_inference, panoptic_inference, semantic_inference
+from .mask2former import Mask2Former
 from .matching import match, point_sample
 
 __all__ = [
@@ -11,7 +13,9 @@ __all__ = [
     "SetCriterion",
     "backbone_config",
     "build_mask2former",
+    "instance_inference",
     "match",
+    "panoptic_inference",
     "point_sample",
     "semantic_inference",
 ]

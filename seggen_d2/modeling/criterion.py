@@ -65,8 +65,14 @@ class SetCriterion(nn.Module):
             ``loss_ce``, ``loss_mask``, ``loss_dice`` of the last layer and, with ``_0``, ``_1``... of those before:
             weighted, each (B,).
         """
-        masks = torch.cat(mask_labels).float()[:, None]
+        with torch.autocast(predictions[0][0].device.type, enabled=False):  # costs and losses need float32
+            return self._losses(predictions, torch.cat(mask_labels).float()[:, None], class_labels)
+
+    def _losses(
+        self, predictions: Sequence[tuple[Tensor, Tensor]], masks: Tensor, class_labels: list[Tensor]
+    ) -> dict[str, Tensor]:
         counts = [len(labels) for labels in class_labels]
+        segments = _mean_over_ranks(sum(counts), masks.device)
         points = torch.rand(len(counts), self.num_points, 2, device=masks.device)
         point_labels = self._at_points(masks, points, counts)
         losses: dict[str, Tensor] = {}
@@ -74,7 +80,7 @@ class SetCriterion(nn.Module):
             pairs = match(class_logits, mask_logits, class_labels, points, point_labels, **self.weights)
             suffix = "" if layer == len(predictions) - 1 else f"_{layer}"
             losses[f"loss_ce{suffix}"] = self.class_losses(class_logits, class_labels, pairs)
-            both = self.mask_losses(mask_logits, masks, counts, pairs)
+            both = self.mask_losses(mask_logits, masks, counts, pairs, segments)
             losses[f"loss_mask{suffix}"], losses[f"loss_dice{suffix}"] = both
         return losses
 
@@ -96,9 +102,17 @@ class SetCriterion(nn.Module):
         return self.weights["class_weight"] * len(pairs) * share
 
     def mask_losses(
-        self, mask_logits: Tensor, masks: Tensor, counts: list[int], pairs: list[tuple[Tensor, Tensor]]
+        self,
+        mask_logits: Tensor,
+        masks: Tensor,
+        counts: list[int],
+        pairs: list[tuple[Tensor, Tensor]],
+        segments: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """(B,) cross-entropy and (B,) dice of the matched masks, at points chosen for their uncertainty."""
+        """(B,) cross-entropy and (B,) dice of the matched masks, at points chosen for their uncertainty.
+
+        Both are divided by ``segments``, the mean over all processes of a batch's number of segments.
+        """
         image = torch.cat([torch.full_like(queries, i) for i, (queries, _) in enumerate(pairs)])
         starts = torch.tensor([0, *counts], device=masks.device).cumsum(0)
         matched = mask_logits[image, torch.cat([queries for queries, _ in pairs])].float()[:, None]
@@ -112,7 +126,7 @@ class SetCriterion(nn.Module):
         cross_entropy = (F.softplus(logits) - logits * labels).mean(1)
         chances = logits.sigmoid()
         overlap = dice((chances * labels).sum(1), chances.sum(1), labels.sum(1))
-        scale = len(pairs) / _mean_over_ranks(len(image), masks.device)
+        scale = len(pairs) / segments
         zeros = mask_logits.new_zeros(len(pairs), dtype=torch.float32)
         return (
             zeros.index_add(0, image, cross_entropy * (self.weights["mask_weight"] * scale)),
