@@ -167,7 +167,7 @@ def always(cfg: Any) -> dict[str, Any]:
     return {
         **ALWAYS,
         "MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS": cfg.MODEL.MASK_FORMER.NHEADS,
-        "INPUT.SIZE_DIVISIBILITY": max(crop.SIZE) if crop.ENABLED else -1,
+        "INPUT.SIZE_DIVISIBILITY": crop.SIZE[0] if crop.ENABLED and crop.SIZE[0] == crop.SIZE[-1] else -1,
     }
 
 
