@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from seggen_d2.bank import Bank, read_info
 from seggen_d2.foundation.errors import SegGenError, nearest
+from seggen_d2.mixing.leaks import check_leaks
 from seggen_d2.segmentation import check_same_categories
 from seggen_d2.sources import FolderSource, load_dataset
-
-logger = logging.getLogger(__name__)
 
 
 class DatasetRegistry:
@@ -82,31 +80,13 @@ def open_banks(folders: Sequence[str], train: FolderSource) -> list[Bank]:
 
 
 def check_no_leak(banks: Sequence[Bank], train: Sequence[FolderSource], tests: Sequence[FolderSource]) -> None:
-    """No bank may be made from a test image.
-
-    Image ids that occur in both the training and the test set (both count from 1, say) cannot tell; they are warned of.
+    """No bank may be made from a test image (:func:`seggen_d2.mixing.leaks.check_leaks`).
 
     Raises:
-        SegGenError: a bank's source ids meet a test set's image ids.
+        SegGenError: one was.
     """
-    training_ids = {str(record["image_id"]) for source in train for record in source.records()}
+    if not banks:
+        return
+    training = [record for source in train for record in source.records()]
     for test in tests:
-        test_ids = {str(record["image_id"]) for record in test.records()}
-        for bank in banks:
-            shared = test_ids.intersection(map(str, bank.column("source_id")))
-            leaked = sorted(shared - training_ids)
-            if leaked:
-                raise SegGenError(
-                    f"bank {bank.root} was made from {len(leaked)} images of the test set {test.name}",
-                    expected="no image of a test set",
-                    found=", ".join(leaked[:5]) + (", ..." if len(leaked) > 5 else ""),
-                    remedy="make the bank from the training set alone",
-                )
-            if shared:
-                logger.warning(
-                    "%d image ids of the test set %s are also the training set's: whether bank %s was made from test "
-                    "images cannot be checked",
-                    len(shared),
-                    test.name,
-                    bank.root,
-                )
+        check_leaks(banks, test.records(), test.name, training)

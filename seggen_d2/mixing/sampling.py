@@ -40,12 +40,18 @@ class Paired:
         self.bank = bank
 
     def __call__(self, record: Mapping[str, Any], draw: float) -> int | None:
-        names = (record.get("image_id"), PurePath(str(record.get("file_name", ""))).stem)
-        for name in names:
-            rows = () if name is None else self.bank.variants(str(name))
+        for name in names_of(record):
+            rows = self.bank.variants(name)
             if len(rows):
                 return int(rows[int(draw * len(rows))])
         return None
+
+
+def names_of(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a bank may call the real image of ``record``: its ``image_id`` and its file's stem, where they are."""
+    image_id, file_name = record.get("image_id"), record.get("file_name")
+    found = () if image_id is None else (str(image_id),)
+    return (*found, PurePath(str(file_name)).stem) if file_name else found
 
 
 class Weighted:

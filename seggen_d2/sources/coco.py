@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,51 @@ def read_coco_file(
         else coco_categories(own, path, ignore_id, things_only)
     )
     return CocoFile(Path(path), {item["id"]: item for item in value["images"]}, value["annotations"], known)
+
+
+@dataclass(frozen=True)
+class CocoSource:
+    """A dataset in COCO's format on disk; :mod:`.coco_panoptic` and :mod:`.coco_instance` say of what.
+
+    Args:
+        name: the dataset's name.
+        images: folder of images.
+        json: COCO's JSON file.
+        ignore_id: the id of unlabelled pixels, in label maps made of it.
+        category_file: a JSON file whose category list replaces the JSON's own; "" keeps that.
+        limit: use the first so many images; 0 for all.
+    """
+
+    name: str
+    images: Path
+    json: Path
+    ignore_id: int = field(default=255, kw_only=True)
+    category_file: str = field(default="", kw_only=True)
+    limit: int = field(default=0, kw_only=True)
+    task = ""
+    parts = ""  # the key of a record's segments or objects
+
+    @property
+    def categories(self) -> Categories:
+        """Contiguous, in the order of the category list."""
+        return self._file.categories.categories
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records, in the JSON's order; crowds are kept and marked.
+
+        Raises:
+            SegGenError: the JSON, an image or a mask is missing or unfit, or a category is unknown.
+        """
+        return [{**record, self.parts: [dict(part) for part in record[self.parts]]} for record in self._records]
+
+    @cached_property
+    def _file(self) -> CocoFile:
+        things_only = self.task == "instance"
+        return read_coco_file(self.json, self.ignore_id, categories=self.category_file, things_only=things_only)
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        raise NotImplementedError
 
 
 def image_facts(image: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,60 +6,29 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.outlines import LEAST, mask_from_polygons
 from seggen_d2.segmentation.rle import decode_mask, rle_size
 
-from .coco import CocoFile, annotation_facts, check_files, image_facts, need, read_coco_file
+from .coco import CocoSource, annotation_facts, check_files, image_facts, need
 
 XYWH_ABS = 1  # Detectron2's number for boxes [x, y, width, height] in pixels
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class CocoInstanceSource:
-    """An instance dataset on disk.
+class CocoInstanceSource(CocoSource):
+    """An instance dataset on disk: a record for each image. :class:`CocoSource` tells the arguments.
 
-    Args:
-        name: the dataset's name.
-        images: folder of images.
-        json: COCO's JSON of objects.
-        ignore_id: the id of pixels of no object, in label maps made of it.
-        category_file: a JSON file whose category list replaces the JSON's own; "" keeps that. Where a list tells
-            things from stuff, stuff and its annotations are left out.
-        limit: use the first so many images; 0 for all.
+    Where a category list tells things from stuff, stuff and its annotations are left out.
     """
 
-    name: str
-    images: Path
-    json: Path
-    ignore_id: int = 255
-    category_file: str = ""
-    limit: int = 0
     task = "instance"
-
-    @property
-    def categories(self) -> Categories:
-        """Contiguous, in the order of the category list."""
-        return self._file.categories.categories
-
-    def records(self) -> list[dict[str, Any]]:
-        """A record for each image, in the JSON's order; crowds are kept and marked.
-
-        Raises:
-            SegGenError: the JSON or an image is missing or unfit, a category is unknown, or a mask is broken.
-        """
-        return [{**record, "annotations": [dict(a) for a in record["annotations"]]} for record in self._records]
-
-    @cached_property
-    def _file(self) -> CocoFile:
-        return read_coco_file(self.json, self.ignore_id, categories=self.category_file, things_only=True)
+    parts = "annotations"
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:

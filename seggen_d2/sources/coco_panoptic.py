@@ -10,52 +10,23 @@ from typing import Any
 import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.panoptic import VOID, read_panoptic_png
 
-from .coco import CocoFile, annotation_facts, check_files, image_facts, need, read_coco_file
+from .coco import CocoSource, annotation_facts, check_files, image_facts, need
 from .records import check_same_size, read_image
 
 
 @dataclass(frozen=True)
-class CocoPanopticSource:
-    """A panoptic dataset on disk.
+class CocoPanopticSource(CocoSource):
+    """A panoptic dataset on disk: a record for each annotated image. :class:`CocoSource` tells the other arguments.
 
     Args:
-        name: the dataset's name.
-        images: folder of images.
-        json: COCO's JSON of segments.
         masks: folder of the RGB id maps that the JSON names.
-        ignore_id: the id of pixels of no segment, in label maps made of it.
-        category_file: a JSON file whose category list replaces the JSON's own; "" keeps that.
-        limit: use the first so many annotated images; 0 for all.
     """
 
-    name: str
-    images: Path
-    json: Path
     masks: Path
-    ignore_id: int = 255
-    category_file: str = ""
-    limit: int = 0
     task = "panoptic"
-
-    @property
-    def categories(self) -> Categories:
-        """Contiguous, in the order of the category list."""
-        return self._file.categories.categories
-
-    def records(self) -> list[dict[str, Any]]:
-        """A record for each annotated image, in the JSON's order; crowd segments are kept and marked.
-
-        Raises:
-            SegGenError: the JSON, an image or an id map is missing or unfit, or a category is unknown.
-        """
-        return [{**record, "segments_info": [dict(s) for s in record["segments_info"]]} for record in self._records]
-
-    @cached_property
-    def _file(self) -> CocoFile:
-        return read_coco_file(self.json, self.ignore_id, categories=self.category_file)
+    parts = "segments_info"
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
