@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from transformers import set_seed
 
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.files import write_json
+from seggen_d2.foundation.measure import peak_rss_mb
 from seggen_d2.mixing import NumberedSampler, Stage
 from seggen_d2.modeling import Mask2Former
 from seggen_d2.sources import FolderSource
@@ -175,12 +174,6 @@ def finish(run: Experiment, seconds: float) -> dict[str, Any]:
     if _rank()[0] == 0:
         write_json(run.folder / "metrics_final.json", metrics)
     return metrics
-
-
-def peak_rss_mb() -> float:
-    """The largest resident memory of this process so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def _rank() -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,3 +50,9 @@ def rows_table(rows: Sequence[dict[str, Any]]) -> str:
 def _line(row: dict[str, Any], width: int) -> str:
     ratio = "" if row["ratio"] is None else f"x {row['ratio']:.3f}"
     return f"{row['name']:<{width}}  {row['value']:>12,.3f} {row['unit']:<4}  {ratio:<9} {row['reference']}".rstrip()
+
+
+def peak_rss_mb() -> float:
+    """The largest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -29,7 +29,7 @@ def import_host(architecture: str) -> ModuleType | None:
         SegGenError: it is not installed, or its compiled op is not built.
     """
     package = PACKAGES.get(architecture)
-    return _import(package, f"MODEL.META_ARCHITECTURE {architecture}") if package else None
+    return import_package(package, f"MODEL.META_ARCHITECTURE {architecture}") if package else None
 
 
 def host_mapper(cfg: Any) -> Any:
@@ -39,13 +39,18 @@ def host_mapper(cfg: Any) -> Any:
         SegGenError: the project is not installed, or has no mapper of that name.
     """
     package = PACKAGES.get(cfg.MODEL.META_ARCHITECTURE, "mask2former")
-    host = _import(package, "SEGGEN.MAPPER host")
+    host = import_package(package, "SEGGEN.MAPPER host")
     known = {name: kind for name, kind in MAPPERS.items() if hasattr(host, kind)}
     name = check_choice("INPUT.DATASET_MAPPER_NAME", cfg.INPUT.DATASET_MAPPER_NAME, known)
     return getattr(host, known[name])(cfg, True)
 
 
-def _import(package: str, asked_by: str) -> ModuleType:
+def import_package(package: str, asked_by: str) -> ModuleType:
+    """``mask2former`` or ``maskdino``; ``asked_by`` is what the error names.
+
+    Raises:
+        SegGenError: it is not installed, or its compiled op is not built.
+    """
     if find_spec(package) is None:
         raise SegGenError(
             f"{asked_by} needs the package {package}, which is not installed",

@@ -1,0 +1,166 @@
+"""What ``tools/train_net.py`` does with Detectron2, once its arguments are parsed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.engine import default_setup, launch
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from seggen_d2.foundation.errors import SegGenError
+
+from .checkpoint import SafeCheckpointer
+from .config import load_config
+from .datasets import register_from_config
+from .hosts import PACKAGES, import_host
+from .label_space import categories_like
+from .plan import plan
+from .registration import check_registered
+from .results import write_results
+from .stages import FINAL, train_stages
+from .trainer import Stopped, Trainer
+
+__all__ = ["Arguments", "Stopped", "train_net"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Detectron2's usual ones.
+
+    Args:
+        config_file: a YAML file. overrides: ``KEY VALUE KEY VALUE ...``.
+        num_gpus: processes on this machine, one a GPU; without GPUs they compute on the CPU, 0 and 1 in this process.
+        num_machines, machine_rank, dist_url: of a training on several machines.
+    """
+
+    config_file: str
+    overrides: tuple[str, ...] = ()
+    resume: bool = False
+    eval_only: bool = False
+    num_gpus: int = 1
+    num_machines: int = 1
+    machine_rank: int = 0
+    dist_url: str = "auto"
+
+
+def train_net(words: Arguments, *, dry_run: bool = False) -> None:
+    """Train and evaluate as a config says, in as many processes as asked for.
+
+    Raises:
+        SegGenError: anything that the config, its data or the output folder got wrong.
+        Stopped: a signal ended the training, with a checkpoint.
+    """
+    if words.num_machines > 1 and words.dist_url == "auto":
+        raise SegGenError(
+            "--num-machines needs an address that all of them reach",
+            expected="--dist-url tcp://HOST:PORT of the first machine",
+            found="auto",
+        )
+    if dry_run:
+        cfg, ignored = prepare(words)
+        print(plan(cfg, resume=words.resume))
+        if ignored:
+            print(f"{'not read':<10} {', '.join(ignored)}")
+        return
+    distributed = words.num_gpus * words.num_machines > 1
+    places = {name: getattr(words, name) for name in ("num_machines", "machine_rank", "dist_url")}
+    try:
+        launch(_quietly if distributed else run, words.num_gpus, **places, args=(words,))
+    except torch.multiprocessing.ProcessExitedException as error:
+        sys.exit(error.exit_code)
+
+
+def _quietly(words: Arguments) -> None:
+    """:func:`run` in a started process: its own error goes to the log, and its exit code to the first process."""
+    try:
+        run(words)
+    except SegGenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Stopped as stop:
+        if comm.is_main_process():
+            print(stop, file=sys.stderr)
+        sys.exit(130)
+
+
+def run(words: Arguments) -> dict[str, Any]:
+    """Train, or evaluate, in this process; the results, in all processes but the first an empty mapping.
+
+    Raises:
+        SegGenError, Stopped: see :func:`train_net`.
+    """
+    cfg, ignored = prepare(words)
+    default_setup(cfg, Namespace(config_file=words.config_file, eval_only=words.eval_only, opts=words.overrides))
+    for name in ("seggen_d2", *PACKAGES.values()):
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
+    if ignored:
+        logger.warning("keys that the Detectron2 engine does not honour: %s", ", ".join(ignored))
+    return evaluate(cfg, words) if words.eval_only else train_stages(cfg, resume=words.resume)
+
+
+def prepare(words: Arguments) -> tuple[Any, list[str]]:
+    """The resolved config with its datasets registered and its model known, and the keys that are not honoured.
+
+    Raises:
+        SegGenError: a key, a file or a dataset's name is wrong, or the model's package is not there.
+    """
+    cfg, ignored = load_config(words.config_file, list(words.overrides))
+    import_host(cfg.MODEL.META_ARCHITECTURE)
+    register_from_config(cfg)
+    check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
+    check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
+    cfg.defrost()
+    cfg.MODEL.DEVICE = _device(cfg.MODEL.DEVICE, words.num_gpus)
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = _num_classes(cfg)
+    cfg.freeze()
+    return cfg, ignored
+
+
+def _device(asked: str, num_gpus: int) -> str:
+    """Detectron2's default is a GPU, which a machine need not have."""
+    if num_gpus == 0 or not torch.cuda.is_available():
+        return "cpu"
+    return asked or "cuda"
+
+
+def _num_classes(cfg: Any) -> int:
+    """Of the model: for a dataset of ``SEGGEN.DATASETS`` what that holds, else what the config says."""
+    return cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+
+
+def evaluate(cfg: Any, words: Arguments) -> dict[str, Any]:
+    """Evaluate ``MODEL.WEIGHTS`` where the command names it, else the run's last or final checkpoint.
+
+    Raises:
+        SegGenError: there is no checkpoint, or it is of another model.
+    """
+    model = Trainer.build_model(cfg)
+    checkpointer = SafeCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+    final = Path(cfg.OUTPUT_DIR) / FINAL
+    named = "MODEL.WEIGHTS" in words.overrides[::2]
+    weights = str(final) if final.exists() and not named else cfg.MODEL.WEIGHTS
+    if not weights and not (words.resume and checkpointer.has_checkpoint()):
+        raise SegGenError(
+            "there is nothing to evaluate",
+            expected=f"MODEL.WEIGHTS on the command line, or {final}",
+            found="neither",
+            remedy="train first, or name a checkpoint",
+        )
+    checkpointer.resume_or_load(weights, resume=words.resume)
+    results = Trainer.test(cfg, model)
+    if not comm.is_main_process():
+        return {}
+    verify_results(cfg, results)
+    return results

@@ -1,0 +1,121 @@
+"""Which metrics a dataset gets, by the ``evaluator_type`` of its metadata."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import (
+    CityscapesInstanceEvaluator,
+    CityscapesSemSegEvaluator,
+    COCOEvaluator,
+    COCOPanopticEvaluator,
+    DatasetEvaluator,
+    DatasetEvaluators,
+    LVISEvaluator,
+    SemSegEvaluator,
+)
+
+from seggen_d2.foundation.errors import SegGenError, nearest
+
+from .hosts import PACKAGES, import_package
+
+logger = logging.getLogger(__name__)
+Maker = Callable[[str, str, Any], DatasetEvaluator | None]
+
+
+def _semantic(name: str, folder: str, cfg: Any) -> DatasetEvaluator | None:
+    if not all("sem_seg_file_name" in record for record in DatasetCatalog.get(name)):
+        return _left_out(name, "semantic", "its records name no sem_seg_file_name")
+    return SemSegEvaluator(name, distributed=True, output_dir=folder)
+
+
+def _panoptic(name: str, folder: str, cfg: Any) -> DatasetEvaluator:
+    return COCOPanopticEvaluator(name, folder)
+
+
+def _instances(name: str, folder: str, cfg: Any) -> DatasetEvaluator | None:
+    if not MetadataCatalog.get(name).get("json_file"):
+        return _left_out(name, "instance", "its metadata names no json_file")
+    return COCOEvaluator(name, output_dir=folder)
+
+
+def _things_among_all(name: str, folder: str, cfg: Any) -> DatasetEvaluator:
+    """For label spaces whose things are not numbered from 0, which Detectron2's evaluator refuses."""
+    host = import_package(PACKAGES.get(cfg.MODEL.META_ARCHITECTURE, "mask2former"), f"the instance metrics of {name}")
+    return host.InstanceSegEvaluator(name, output_dir=folder)
+
+
+def _lvis(name: str, folder: str, cfg: Any) -> DatasetEvaluator:
+    return LVISEvaluator(name, output_dir=folder)
+
+
+def _city_semantic(name: str, folder: str, cfg: Any) -> DatasetEvaluator:
+    return CityscapesSemSegEvaluator(name)
+
+
+def _city_instances(name: str, folder: str, cfg: Any) -> DatasetEvaluator:
+    return CityscapesInstanceEvaluator(name)
+
+
+def _left_out(name: str, kind: str, reason: str) -> None:
+    logger.warning("no %s metrics of %s: %s", kind, name, reason)
+
+
+# evaluator_type: its metrics, each with the switch of MODEL.<...>.TEST that turns it on ("" is always)
+EVALUATORS: dict[str, tuple[tuple[str, Maker], ...]] = {
+    "sem_seg": (("", _semantic),),
+    "coco": (("", _instances),),
+    "lvis": (("", _lvis),),
+    "coco_panoptic_seg": (("PANOPTIC_ON", _panoptic), ("INSTANCE_ON", _instances), ("SEMANTIC_ON", _semantic)),
+    "ade20k_panoptic_seg": (("", _semantic), ("PANOPTIC_ON", _panoptic), ("INSTANCE_ON", _things_among_all)),
+    "mapillary_vistas_panoptic_seg": (
+        ("PANOPTIC_ON", _panoptic),
+        ("INSTANCE_ON", _things_among_all),
+        ("SEMANTIC_ON", _semantic),
+    ),
+    "cityscapes_sem_seg": (("", _city_semantic),),
+    "cityscapes_instance": (("", _city_instances),),
+    "cityscapes_panoptic_seg": (
+        ("PANOPTIC_ON", _panoptic),
+        ("SEMANTIC_ON", _city_semantic),
+        ("INSTANCE_ON", _city_instances),
+    ),
+}
+
+
+def build_evaluator(cfg: Any, name: str, folder: str = "") -> DatasetEvaluators:
+    """The evaluators of dataset ``name``; their files go to ``folder``, by default ``OUTPUT_DIR/inference/NAME``.
+
+    Raises:
+        SegGenError: its metadata names no known ``evaluator_type``, or the config turns all its metrics off.
+    """
+    kind = MetadataCatalog.get(name).get("evaluator_type")
+    if kind not in EVALUATORS:
+        raise SegGenError(
+            f"dataset {name} cannot be evaluated",
+            expected="evaluator_type in its metadata: " + " | ".join(EVALUATORS),
+            found=repr(kind),
+            remedy=nearest(str(kind), EVALUATORS),
+        )
+    switches = test_switches(cfg)
+    makers = [maker for switch, maker in EVALUATORS[kind] if not switch or switches[switch]]
+    folder = folder or os.path.join(cfg.OUTPUT_DIR, "inference", name)
+    found = [evaluator for maker in makers if (evaluator := maker(name, folder, cfg)) is not None]
+    if not found:
+        raise SegGenError(
+            f"dataset {name} ({kind}) would get no metrics",
+            expected="one at least of " + ", ".join(switch or "the rest" for switch, _ in EVALUATORS[kind]),
+            found=", ".join(f"{switch}: {on}" for switch, on in switches.items()),
+            remedy="turn one on under MODEL.MASK_FORMER.TEST",
+        )
+    return DatasetEvaluators(found)
+
+
+def test_switches(cfg: Any) -> dict[str, bool]:
+    """``PANOPTIC_ON``, ``INSTANCE_ON`` and ``SEMANTIC_ON`` of the configured model; a key that is absent is off."""
+    node = cfg.MODEL.MaskDINO if cfg.MODEL.META_ARCHITECTURE == "MaskDINO" else cfg.MODEL.MASK_FORMER
+    return {switch: bool(node.TEST.get(switch, False)) for switch in ("PANOPTIC_ON", "INSTANCE_ON", "SEMANTIC_ON")}

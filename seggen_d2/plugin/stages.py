@@ -1,0 +1,129 @@
+"""``SEGGEN.STAGES`` on Detectron2: each stage is a training of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.utils import comm
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import write_aside
+from seggen_d2.mixing import Stage, stages_from
+
+from .ema import EMA_FINAL
+from .results import write_results
+from .trainer import Trainer
+
+FINAL = "model_final.pth"
+_LAST = "last_checkpoint"  # fvcore's file that names a folder's newest checkpoint
+logger = logging.getLogger(__name__)
+
+
+def stages_of(cfg: Any) -> tuple[Stage, ...]:
+    """``SEGGEN.STAGES``, or the one stage that ``P_AUG``, ``MAX_ITER`` and ``BASE_LR`` describe.
+
+    Raises:
+        SegGenError: a stage is none, or names a ``P_AUG`` above 0 where there is no bank.
+    """
+    solver, given = cfg.SOLVER, cfg.SEGGEN.STAGES
+    stages = stages_from(given, p_aug=cfg.SEGGEN.P_AUG, iterations=solver.MAX_ITER, base_lr=solver.BASE_LR)
+    if given and not cfg.SEGGEN.BANKS and any(stage.p_aug > 0 for stage in stages):
+        raise SegGenError(
+            "SEGGEN.STAGES: P_AUG is above 0 and there is no bank to swap from",
+            expected="banks in SEGGEN.BANKS",
+            found="SEGGEN.BANKS: []",
+            remedy="name a bank, or set P_AUG to 0",
+        )
+    return stages
+
+
+def stage_configs(cfg: Any) -> list[Any]:
+    """A config for each stage: its length, learning rate, ``P_AUG``, weights and folder.
+
+    ``SOLVER.STEPS`` given in iterations of ``SOLVER.MAX_ITER`` keep their share of a stage; given as shares, below 1,
+    they become iterations. One stage is written to ``OUTPUT_DIR`` itself, several to ``OUTPUT_DIR/stage-N``.
+    """
+    stages, found = stages_of(cfg), []
+    for number, stage in enumerate(stages):
+        part = cfg.clone()
+        part.defrost()
+        part.SOLVER.STEPS = _steps(cfg.SOLVER.STEPS, cfg.SOLVER.MAX_ITER, stage.iterations)
+        part.SOLVER.MAX_ITER, part.SOLVER.BASE_LR = stage.iterations, stage.base_lr
+        part.SEGGEN.P_AUG, part.SEGGEN.STAGES = stage.p_aug, []
+        if len(stages) > 1:
+            part.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / f"stage-{number}")
+        before = str(Path(found[-1].OUTPUT_DIR) / FINAL) if found else cfg.MODEL.WEIGHTS
+        part.MODEL.WEIGHTS = stage.start_weights or before
+        part.freeze()
+        found.append(part)
+    return found
+
+
+def _steps(steps: Sequence[float], whole: int, iterations: int) -> tuple[int, ...]:
+    """Milestones in iterations of a stage, ``whole`` being what steps above 1 are iterations of."""
+    return tuple(round((step if step < 1 else step / whole) * iterations) for step in steps)
+
+
+def position(configs: Sequence[Any]) -> int:
+    """The stage that a resumed run goes on with: the last one with a checkpoint, else the first."""
+    begun = [number for number, part in enumerate(configs) if (Path(part.OUTPUT_DIR) / _LAST).exists()]
+    return max(begun, default=0)
+
+
+def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
+    """Train all stages, and write ``model_final.pth`` and ``metrics_final.json`` to ``OUTPUT_DIR``.
+
+    Args:
+        cfg: with ``SEGGEN.STAGES``.
+        resume: go on from the last checkpoint of the last stage begun; a finished run is evaluated again.
+
+    Returns:
+        The results of the last evaluation; an empty mapping in all processes but the first.
+
+    Raises:
+        Stopped: a signal ended the training.
+        SegGenError: data, banks or weights that do not fit.
+    """
+    configs, began, results = stage_configs(cfg), time.perf_counter(), {}
+    if not resume:
+        _start_anew(cfg, configs)
+    first = position(configs)
+    for number, part in enumerate(configs[first:], first):
+        before = sum(earlier.SOLVER.MAX_ITER for earlier in configs[:number])
+        trainer = Trainer(part, iterations_before=before)
+        trainer.resume_or_load(resume=resume and number == first)
+        logger.info(
+            "stage %d of %d: iterations %d to %d, p_aug %g, learning rate %g, from %s",
+            *(number + 1, len(configs), trainer.start_iter, trainer.max_iter, part.SEGGEN.P_AUG, part.SOLVER.BASE_LR),
+            "its checkpoint" if trainer.start_iter else part.MODEL.WEIGHTS or "random weights",
+        )
+        results = trainer.train()
+        comm.synchronize()  # the next stage begins from what the first process writes
+    if comm.is_main_process():
+        _collect(Path(cfg.OUTPUT_DIR), Path(configs[-1].OUTPUT_DIR))
+        iterations = sum(part.SOLVER.MAX_ITER for part in configs)
+        write_results(cfg, results, iterations=iterations, seconds=time.perf_counter() - began)
+    return results
+
+
+def _start_anew(cfg: Any, configs: Sequence[Any]) -> None:
+    """What an earlier run left is not this run's: its checkpoints are no longer the last ones."""
+    if comm.is_main_process():
+        marks = {Path(part.OUTPUT_DIR) / _LAST for part in (cfg, *configs)}
+        for mark in filter(Path.exists, marks):
+            logger.warning("%s holds checkpoints of an earlier run; this one starts anew (--resume goes on)", mark.parent)
+            mark.unlink()
+    comm.synchronize()
+
+
+def _collect(folder: Path, last: Path) -> None:
+    """The last stage's weights are the run's."""
+    for name in (FINAL, EMA_FINAL):
+        if folder != last and (last / name).exists():
+            with write_aside(folder / name) as aside:
+                shutil.copyfile(last / name, aside)
