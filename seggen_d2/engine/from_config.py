@@ -51,7 +51,7 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
         check_no_leak(banks, train, tests)
     categories = train[0].categories
     check_classes(cfg, categories)
-    bare = DatasetMapper(_training_steps(cfg, categories), SemanticTargets(categories), seed=cfg.SEED)
+    bare = DatasetMapper(_training_steps(cfg), SemanticTargets(categories), seed=cfg.SEED)
     swap = partial(
         SwapMapper,
         bare,
@@ -196,7 +196,7 @@ def solver_options(cfg: CfgNode) -> SolverOptions:
     )
 
 
-def _training_steps(cfg: CfgNode, categories: Categories) -> list:
+def _training_steps(cfg: CfgNode) -> list:
     crop = cfg.INPUT.CROP
     return training_augmentations(
         cfg.INPUT.MIN_SIZE_TRAIN,
@@ -205,5 +205,4 @@ def _training_steps(cfg: CfgNode, categories: Categories) -> list:
         color_jitter=cfg.INPUT.COLOR_AUG_SSD,
         flip=cfg.INPUT.RANDOM_FLIP == "horizontal",
         max_category_area=crop.SINGLE_CATEGORY_MAX_AREA,
-        ignore_id=categories.ignore_id,
     )

@@ -1,28 +1,42 @@
-"""One dataset mapper: reading, augmentation, and a target generator that is handed in."""
+"""One dataset mapper: augmentation drawn as a plan, image and labels rendered by it, target generators handed in."""
 
 from .augmentations import (
     Augmentation,
     ColorJitter,
+    FixedSizeCrop,
     FixedSizePad,
     HorizontalFlip,
     RandomCrop,
+    ResizeScale,
     ResizeShortestEdge,
+    VerticalFlip,
+    large_scale_jitter,
     test_augmentations,
     training_augmentations,
 )
+from .images import render_image
 from .mapper import DatasetMapper
+from .plan import Plan, centres, corners
 from .targets import SemanticTargets, TargetGenerator
 
 __all__ = [
     "Augmentation",
     "ColorJitter",
     "DatasetMapper",
+    "FixedSizeCrop",
     "FixedSizePad",
     "HorizontalFlip",
+    "Plan",
     "RandomCrop",
+    "ResizeScale",
     "ResizeShortestEdge",
     "SemanticTargets",
     "TargetGenerator",
+    "VerticalFlip",
+    "centres",
+    "corners",
+    "large_scale_jitter",
+    "render_image",
     "test_augmentations",
     "training_augmentations",
 ]

@@ -1,79 +1,165 @@
-"""Augmentations: small callables ``(image, labels, generator) -> (image, labels)``.
+"""Augmentations: small callables ``(plan, generator, areas) -> plan`` that draw and touch no pixel.
 
-``image`` is (H, W, 3) uint8 RGB, ``labels`` an (H, W) integer map, or None at test time. Labels are only ever
-resized by nearest neighbour, so no id is made that was not there. Every draw comes from the generator handed in.
+``areas(plan)`` counts the pixels of each category in a plan's window, ignored ones left out; None where there are no
+labels. Every draw comes from the generator handed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
-from PIL import Image
 
-from seggen_d2.foundation.errors import SegGenError, check_range
-from seggen_d2.segmentation import resize_labels
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 
-Labels = np.ndarray | None
-Augmentation = Callable[[np.ndarray, Labels, np.random.Generator], tuple[np.ndarray, Labels]]
+from .colours import Hue, Linear, Operation, Saturation
+from .plan import Plan, Size
+
+Areas = Callable[[Plan], np.ndarray] | None
+Augmentation = Callable[[Plan, np.random.Generator, Areas], Plan]
 
 
 @dataclass(frozen=True)
 class ResizeShortestEdge:
-    """Scale so that the shortest edge is one of ``lengths`` (pixels), the longest at most ``max_size``."""
+    """Scale so that the shortest edge is one of ``lengths`` (pixels), the longest at most ``max_size``.
+
+    Args:
+        lengths: to choose from; with ``between`` the lowest and the highest, any whole number between them.
+    """
 
     lengths: tuple[int, ...]
     max_size: int = 2**31
+    between: bool = False
 
     def __post_init__(self) -> None:
-        if not self.lengths or min(self.lengths) < 1:
+        fits = self.lengths and min(self.lengths) >= 1 and (not self.between or len(self.lengths) == 2)
+        if not fits:
             raise SegGenError(
-                "the shortest edge has no length to choose from", expected="pixels, 1 or more", found=repr(self.lengths)
+                "the shortest edge has no length to choose from",
+                expected="lengths in pixels, 1 or more" + (": the lowest and the highest" if self.between else ""),
+                found=repr(self.lengths),
             )
 
-    def __call__(self, image: np.ndarray, labels: Labels, generator: np.random.Generator) -> tuple[np.ndarray, Labels]:
-        length = self.lengths[generator.integers(len(self.lengths))]
-        height, width = image.shape[:2]
-        scale = min(length / min(height, width), self.max_size / max(height, width))
-        size = max(1, round(height * scale)), max(1, round(width * scale))
-        if size == (height, width):
-            return image, labels
-        resized = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-        return resized, None if labels is None else resize_labels(labels, *size)
+    def __call__(self, plan: Plan, generator: np.random.Generator, areas: Areas = None) -> Plan:
+        if self.between:
+            return plan.resize(self.size(plan.source, int(generator.integers(self.lengths[0], self.lengths[1] + 1))))
+        return plan.resize(self.size(plan.source, self.lengths[generator.integers(len(self.lengths))]))
+
+    def size(self, source: Size, length: int) -> Size:
+        """Of ``source`` with the shortest edge at ``length``; halves are rounded up, as Detectron2 does."""
+        height, width = source
+        scale = length / min(height, width)
+        sides = (length * 1.0, scale * width) if height < width else (scale * height, length * 1.0)
+        if max(sides) > self.max_size:
+            scale = self.max_size / max(sides)
+            sides = sides[0] * scale, sides[1] * scale
+        return max(1, int(sides[0] + 0.5)), max(1, int(sides[1] + 0.5))
 
 
 @dataclass(frozen=True)
-class RandomCrop:
-    """A window of at most ``height x width`` pixels in which no category fills more than ``max_category_area``.
+class ResizeScale:
+    """Scale so that the image fits a target of ``height x width`` pixels times a factor from ``[low, high]``.
 
-    Ten windows are tried, the last one is kept. Ignored pixels do not count.
-    Source: Mask2Former's semantic mapper (SINGLE_CATEGORY_MAX_AREA, 1.0 turns the limit off).
+    Source: "large scale jittering", Ghiasi et al., arXiv 2012.07177, as Detectron2's ResizeScale.
     """
 
     height: int
     width: int
+    low: float = 0.1
+    high: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_range("low", self.low, 1e-6, self.high)
+
+    def __call__(self, plan: Plan, generator: np.random.Generator, areas: Areas = None) -> Plan:
+        return plan.resize(self.size(plan.source, generator.uniform(self.low, self.high)))
+
+    def size(self, source: Size, factor: float) -> Size:
+        """Of ``source`` inside the target times ``factor``, its shape kept; halves are rounded to even."""
+        scale = min(self.height * factor / source[0], self.width * factor / source[1])
+        return max(1, round(source[0] * scale)), max(1, round(source[1] * scale))
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """A window of ``height x width`` in which no category fills more than ``max_category_area``.
+
+    Ten windows are tried, the last one is kept. Ignored pixels do not count.
+    Source: Mask2Former's semantic mapper (SINGLE_CATEGORY_MAX_AREA, 1.0 turns the limit off).
+
+    Args:
+        height: with ``kind`` "absolute", pixels, at most the image's; otherwise as Detectron2's ``INPUT.CROP.TYPE``:
+            "relative" a share of the image, "relative_range" the lowest share, "absolute_range" the least pixels a side.
+        width: likewise; with "absolute_range" the most pixels a side.
+    """
+
+    height: float
+    width: float
     max_category_area: float = 1.0
-    ignore_id: int = 255
+    kind: str = "absolute"
 
     def __post_init__(self) -> None:
         check_range("max_category_area", self.max_category_area, 0.0, 1.0)
+        check_choice("the kind of crop", self.kind, _CROP_SIZES)
 
-    def __call__(self, image: np.ndarray, labels: Labels, generator: np.random.Generator) -> tuple[np.ndarray, Labels]:
-        height, width = min(self.height, image.shape[0]), min(self.width, image.shape[1])
+    def __call__(self, plan: Plan, generator: np.random.Generator, areas: Areas = None) -> Plan:
+        pick = _CROP_SIZES[self.kind]
         for _ in range(10):
-            top = int(generator.integers(image.shape[0] - height + 1))
-            left = int(generator.integers(image.shape[1] - width + 1))
-            window = slice(top, top + height), slice(left, left + width)
-            if labels is None or self.max_category_area >= 1 or self._is_varied(labels[window]):
+            height, width = pick(plan.resized, self.height, self.width, generator)
+            top = int(generator.integers(plan.resized[0] - height + 1))
+            left = int(generator.integers(plan.resized[1] - width + 1))
+            cropped = plan.crop(top, left, height, width)
+            if areas is None or self.max_category_area >= 1 or self.is_varied(areas(cropped)):
                 break
-        return image[window], None if labels is None else labels[window]
+        return cropped
 
-    def _is_varied(self, labels: np.ndarray) -> bool:
-        counts = np.bincount(labels.ravel(), minlength=self.ignore_id + 1)
-        counts[self.ignore_id] = 0
+    def is_varied(self, counts: np.ndarray) -> bool:
+        """Whether pixels of a window, counted by category, are of two categories or more and none has too many."""
         return np.count_nonzero(counts) > 1 and counts.max() < self.max_category_area * counts.sum()
+
+
+def _absolute(size: Size, height: float, width: float, generator: np.random.Generator) -> Size:
+    return min(int(height), size[0]), min(int(width), size[1])
+
+
+def _relative(size: Size, height: float, width: float, generator: np.random.Generator) -> Size:
+    return int(size[0] * height + 0.5), int(size[1] * width + 0.5)
+
+
+def _relative_range(size: Size, height: float, width: float, generator: np.random.Generator) -> Size:
+    shares = generator.random(2)
+    return _relative(size, height + shares[0] * (1 - height), width + shares[1] * (1 - width), generator)
+
+
+def _absolute_range(size: Size, least: float, most: float, generator: np.random.Generator) -> Size:
+    height, width = (int(generator.integers(min(side, least), min(side, most) + 1)) for side in size)
+    return height, width
+
+
+_CROP_SIZES = {
+    "absolute": _absolute,
+    "relative": _relative,
+    "relative_range": _relative_range,
+    "absolute_range": _absolute_range,
+}
+
+
+@dataclass(frozen=True)
+class FixedSizeCrop:
+    """A window of at most ``height x width`` pixels, padded to that size; one draw places it along both edges.
+
+    Source: Detectron2's FixedSizeCrop, which Mask2Former's COCO mappers use.
+    """
+
+    height: int
+    width: int
+
+    def __call__(self, plan: Plan, generator: np.random.Generator, areas: Areas = None) -> Plan:
+        place, target = generator.random(), (self.height, self.width)
+        top, left = (round(max(side - most, 0) * place) for side, most in zip(plan.resized, target, strict=True))
+        height, width = (min(side, most) for side, most in zip(plan.resized, target, strict=True))
+        return plan.crop(top, left, height, width).pad(target)
 
 
 @dataclass(frozen=True)
@@ -86,35 +172,18 @@ class ColorJitter:
     brightness: float = 32.0  # added, in [-32, 32] of 255
     contrast: float = 0.5  # factor in [1 - 0.5, 1 + 0.5]
     saturation: float = 0.5
-    hue: float = 18.0  # shift in [-18, 18] of OpenCV's 180
+    hue: int = 18  # shift in -18..18 of OpenCV's 180
 
-    def __call__(self, image: np.ndarray, labels: Labels, generator: np.random.Generator) -> tuple[np.ndarray, Labels]:
-        image = _linear(image, 1.0, self._draw(generator, 0.0, self.brightness))
-        contrast, first = self._draw(generator, 1.0, self.contrast), generator.random() < 0.5
-        image = _linear(image, contrast if first else 1.0, 0.0)
-        image = _shift_hsv(image, self._draw(generator, 0.0, self.hue), self._draw(generator, 1.0, self.saturation))
-        return _linear(image, 1.0 if first else contrast, 0.0), labels
-
-    @staticmethod
-    def _draw(generator: np.random.Generator, middle: float, reach: float) -> float:
-        """``middle`` in half of the cases, else uniform in ``middle`` +- ``reach``; two draws either way."""
-        used, place = generator.random(2)
-        return middle + (2 * place - 1) * reach if used < 0.5 else middle
-
-
-def _linear(image: np.ndarray, factor: float, shift: float) -> np.ndarray:
-    if factor == 1.0 and shift == 0.0:
-        return image
-    return (image.astype(np.float32) * factor + shift).clip(0, 255).astype(np.uint8)
-
-
-def _shift_hsv(image: np.ndarray, hue: float, saturation: float) -> np.ndarray:
-    if hue == 0.0 and saturation == 1.0:
-        return image
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.int32)
-    hsv[..., 0] = (hsv[..., 0] + int(hue)) % 180
-    hsv[..., 1] = (hsv[..., 1] * saturation).clip(0, 255)
-    return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)
+    def __call__(self, plan: Plan, generator: np.random.Generator, areas: Areas = None) -> Plan:
+        used, places = generator.random(5) < 0.5, 2 * generator.random(3) - 1
+        shift = int(generator.integers(-self.hue, self.hue + 1))
+        contrast: list[Operation] = [Linear(1 + places[1] * self.contrast)] * bool(used[1] and self.contrast)
+        steps: list[Operation] = [Linear(1.0, places[0] * self.brightness)] * bool(used[0] and self.brightness)
+        steps += contrast if used[4] else []
+        steps += [Saturation(1 + places[2] * self.saturation)] * bool(used[2] and self.saturation)
+        steps += [Hue(shift)] * bool(used[3] and self.hue)
+        steps += [] if used[4] else contrast
+        return replace(plan, colours=plan.colours + tuple(steps))
 
 
 @dataclass(frozen=True)
@@ -122,29 +191,31 @@ class HorizontalFlip:
     """Left and right exchanged with probability ``probability``. Two flips are no flip."""
 
     probability: float = 0.5
+    axis = 1
 
-    def __call__(self, image: np.ndarray, labels: Labels, generator: np.random.Generator) -> tuple[np.ndarray, Labels]:
-        if generator.random() >= self.probability:
-            return image, labels
-        return image[:, ::-1], None if labels is None else labels[:, ::-1]
+    def __call__(self, plan: Plan, generator: np.random.Generator, areas: Areas = None) -> Plan:
+        return plan.flipped(self.axis) if generator.random() < self.probability else plan
+
+
+@dataclass(frozen=True)
+class VerticalFlip(HorizontalFlip):
+    """Top and bottom exchanged with probability ``probability``."""
+
+    axis = 0
 
 
 @dataclass(frozen=True)
 class FixedSizePad:
-    """Pad on the right and below to ``height x width`` pixels: grey (128) in the image, ignore in the labels."""
+    """Pad on the right and below to at least ``height x width`` pixels: grey (128) in the image, ignore in the labels."""
 
     height: int
     width: int
-    ignore_id: int = 255
 
-    def __call__(self, image: np.ndarray, labels: Labels, generator: np.random.Generator) -> tuple[np.ndarray, Labels]:
-        below, right = max(0, self.height - image.shape[0]), max(0, self.width - image.shape[1])
-        if not below and not right:
-            return image, labels
-        padded = np.pad(image, ((0, below), (0, right), (0, 0)), constant_values=128)
-        return padded, None if labels is None else np.pad(
-            labels, ((0, below), (0, right)), constant_values=self.ignore_id
-        )
+    def __call__(self, plan: Plan, generator: np.random.Generator, areas: Areas = None) -> Plan:
+        return plan.pad((self.height, self.width))
+
+
+FLIPS = {"none": (), "horizontal": (HorizontalFlip(),), "vertical": (VerticalFlip(),)}
 
 
 def training_augmentations(
@@ -155,14 +226,19 @@ def training_augmentations(
     color_jitter: bool,
     flip: bool,
     max_category_area: float = 1.0,
-    ignore_id: int = 255,
 ) -> list[Augmentation]:
     """Mask2Former's order for semantic data: resize, crop, colour jitter, flip, pad to the crop's (height, width)."""
     steps: list[Augmentation] = [ResizeShortestEdge(tuple(lengths), max_size)]
-    steps += [RandomCrop(*crop, max_category_area, ignore_id)] if crop else []
+    steps += [RandomCrop(*crop, max_category_area)] if crop else []
     steps += [ColorJitter()] if color_jitter else []
     steps += [HorizontalFlip()] if flip else []
-    return steps + ([FixedSizePad(*crop, ignore_id)] if crop else [])
+    return steps + ([FixedSizePad(*crop)] if crop else [])
+
+
+def large_scale_jitter(size: int, low: float = 0.1, high: float = 2.0, flip: str = "horizontal") -> list[Augmentation]:
+    """Mask2Former's order for COCO: flip (a key of ``FLIPS``), resize by a wide range of factors, crop or pad to ``size``."""
+    check_choice("the flip", flip, FLIPS)
+    return [*FLIPS[flip], ResizeScale(size, size, low, high), FixedSizeCrop(size, size)]
 
 
 def test_augmentations(length: int, max_size: int) -> list[Augmentation]:

@@ -5,7 +5,7 @@ from .coco_instance import CocoInstanceSource, read_instance
 from .coco_panoptic import CocoPanopticSource, read_panoptic
 from .dataset_file import DatasetFile, Source, load_dataset
 from .folder import FolderSource
-from .records import check_record, read_image, read_sample, stem
+from .records import check_record, open_image, read_image, read_sample, stem
 
 __all__ = [
     "CocoInstanceSource",
@@ -15,6 +15,7 @@ __all__ = [
     "Source",
     "check_record",
     "load_dataset",
+    "open_image",
     "read_coco_categories",
     "read_image",
     "read_instance",

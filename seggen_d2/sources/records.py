@@ -40,11 +40,21 @@ def read_image(source: str | os.PathLike | bytes, where: str = "") -> np.ndarray
     Raises:
         SegGenError: the file is missing, empty, truncated or no image.
     """
+    return np.asarray(open_image(source, where))
+
+
+def open_image(source: str | os.PathLike | bytes, where: str = "") -> Image.Image:
+    """Read an image as a decoded RGB image of Pillow's, which keeps its EXIF data.
+
+    Raises:
+        SegGenError: the file is missing, empty, truncated or no image.
+    """
     where = where or str(source)
     data = source if isinstance(source, bytes) else read_bytes(Path(source), "image")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise SegGenError(f"image {where} cannot be read", expected="a JPEG or PNG", found=str(error),
                           remedy="it may be truncated: make or copy it again") from error
