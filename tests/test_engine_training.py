@@ -272,7 +272,7 @@ def test_data_and_banks_that_do_not_fit_are_refused(config, tmp_path):
         config,
         "another task",
         "SEGGEN.BANKS",
-        write_bank(tmp_path / "panoptic", range(1), sources=["scene0"], task="panoptic"),
+        write_bank(tmp_path / "panoptic", range(0), sources=["scene0"], task="panoptic"),
     )
     refused(
         config,

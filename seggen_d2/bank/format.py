@@ -13,12 +13,16 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.segmentation import Categories
 
 FORMAT_VERSION = 1
+TASKS = ("semantic", "panoptic", "instance")
+PARTS = {"panoptic": "segments_info", "instance": "annotations"}  # a record's and KEY.json's key of each task
 KINDS = ("jpg", "png", "json")  # the members of a sample, in the order of the archive
 BLOCK = 512  # ustar pads headers and members to it
 RECORD = 10240  # ustar pads the archive to it
@@ -33,14 +37,18 @@ class Sample:
     Args:
         key: unique in the bank; letters, digits, ``-`` and ``_``.
         image: JPEG bytes, RGB.
-        mask: PNG bytes of category ids, of the image's size.
+        mask: PNG bytes, of the image's size: category ids (semantic), or RGB ids of segments (panoptic) or of
+            objects (instance; where they overlap the smallest shows, and ``annotations`` tell the whole).
         source_id: ``image_id`` of the real record that it comes from.
-        strategy: ``"masksyn"`` or ``"imgsyn"``.
+        strategy: ``"masksyn"``, ``"imgsyn"``, or another word for how imported samples were made.
         seed: the sample's own seed, in [0, 2**63).
         caption: the text that it was made from.
         height: pixels.
         width: pixels.
         histogram: ``(N,)`` integers, pixels of each category; ignored pixels count nowhere.
+        segments: of a panoptic sample: ``id, category_id`` (the bank's), ``iscrowd, bbox, area`` of each segment.
+        annotations: of an instance sample: ``category_id, iscrowd, bbox, bbox_mode, area, segmentation`` (polygons,
+            for programs that take nothing else) and ``rle`` (the exact mask) of each object.
     """
 
     key: str
@@ -53,14 +61,34 @@ class Sample:
     height: int
     width: int
     histogram: np.ndarray
+    segments: tuple[dict[str, Any], ...] = ()
+    annotations: tuple[dict[str, Any], ...] = ()
 
     def members(self) -> dict[str, bytes]:
         """The bytes of each member by its kind (``jpg``, ``png``, ``json``)."""
         facts = {
             name: getattr(self, name) for name in ("key", "source_id", "strategy", "seed", "caption", "height", "width")
         }
+        parts = {PARTS["panoptic"]: self.segments, PARTS["instance"]: self.annotations}
+        facts |= {name: values for name, values in parts.items() if values}
         text = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return {"jpg": self.image, "png": self.mask, "json": text.encode()}
+
+
+def record_parts(task: str, facts: dict[str, Any], categories: Categories, mask: str) -> dict[str, Any]:
+    """What a record of ``task`` holds beside an image's facts.
+
+    Args:
+        task: ``"panoptic"`` or ``"instance"``.
+        facts: KEY.json.
+        categories: the bank's.
+        mask: path of the mask.
+    """
+    parts = facts.get(PARTS[task], [])
+    if task == "instance":
+        return {"annotations": parts}
+    segments = [{**part, "isthing": categories.items[part["category_id"]].isthing} for part in parts]
+    return {"pan_seg_file_name": mask, "segments_info": segments}
 
 
 @dataclass(frozen=True)

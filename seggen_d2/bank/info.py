@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.errors import SegGenError, check_choice
 from seggen_d2.foundation.files import read_json
 from seggen_d2.segmentation import Categories, Palette, check_same_categories, check_same_palette
 
-from .format import FORMAT_VERSION
+from .format import FORMAT_VERSION, TASKS
 
 INFO_FILE = "bank.json"
 _KEYS = ("task", "categories", "palette", "generators", "job", "format_version")
@@ -76,7 +76,7 @@ def read_info(root: str | os.PathLike) -> BankInfo:
             remedy="copy it from the bank's origin, or make the bank again",
         )
     return BankInfo(
-        task=value["task"],
+        task=check_choice(f"{path}: task", value["task"], TASKS),
         categories=Categories.from_json(value["categories"], f"{path}: categories"),
         palette=Palette.from_json(value["palette"], f"{path}: palette"),
         generators=tuple(value["generators"]),

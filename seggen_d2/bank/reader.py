@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError, check_choice
+from seggen_d2.foundation.files import parse_json
 from seggen_d2.foundation.seeds import fingerprint
 
 from .descriptors import open_descriptor
-from .format import KINDS, Rejection, index_path, tar_path
+from .format import KINDS, Rejection, index_path, record_parts, tar_path
 from .info import read_info
 from .paths import forget_bank, free_name, register_bank
 from .table import Row
@@ -82,14 +83,20 @@ class Bank:
     def record(self, number: int) -> dict[str, Any]:
         """Sample ``number`` as a dataset dict whose file names are ``bank://`` paths.
 
+        A semantic one has ``sem_seg_file_name``; a panoptic one ``pan_seg_file_name`` and ``segments_info``; an
+        instance one ``annotations`` whose ``segmentation`` is polygons (without holes) and whose ``rle`` is the exact
+        mask. Only the latter two read the sample's ``KEY.json``.
+
         Raises:
             IndexError: ``number`` is not in 0..len - 1.
+            SegGenError: the shard of a panoptic or instance sample is missing or damaged.
         """
         row = self._row(number)
         key, source_id, strategy, caption = self._table.texts(row)
+        mask = f"bank://{self.name}/{key}.png"
         return {
             "file_name": f"bank://{self.name}/{key}.jpg",
-            "sem_seg_file_name": f"bank://{self.name}/{key}.png",
+            **({"sem_seg_file_name": mask} if self.info.task == "semantic" else self._parts(row, key, mask)),
             "height": row.height,
             "width": row.width,
             "image_id": key,
@@ -98,6 +105,11 @@ class Bank:
             "seed": row.seed,
             "caption": caption,
         }
+
+    def _parts(self, row: Row, key: str, mask: str) -> dict[str, Any]:
+        where = f"bank://{self.name}/{key}.json"
+        facts = parse_json(self._member(row, key, "json"), where, "member")
+        return record_parts(self.info.task, facts, self.info.categories, mask)
 
     def key(self, number: int) -> str:
         """The key of sample ``number``."""
@@ -139,6 +151,9 @@ class Bank:
                 expected=f"a key of the {len(self)} samples in {self.root}",
                 found=key,
             )
+        return self._member(row, key, kind, check)
+
+    def _member(self, row: Row, key: str, kind: str, check: bool = False) -> bytes:
         tar = self._tars[row.shard]
         offset, length, crc32 = row.member(kind)
         data = self._pread(tar, length, offset)

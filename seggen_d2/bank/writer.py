@@ -17,6 +17,7 @@ from seggen_d2.foundation.files import write_aside, write_bytes, write_json
 from .format import KINDS, Rejection, Sample, check_name, index_path, tar_blocks, tar_path
 from .index import index_bytes, index_rows, shard_problem
 from .info import INFO_FILE, BankInfo, check_same_info, read_info
+from .parts import check_parts
 
 _logger = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class BankWriter:
             seen.add(sample.key)
             _check_sizes(sample, where)
             _check_facts(sample, len(self.info.categories), where)
+            check_parts(sample, self.info.task, len(self.info.categories), where)
 
 
 def _write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
