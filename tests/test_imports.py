@@ -109,6 +109,12 @@ def test_a_safe_call_is_not(source):
     assert not unsafe_faults(source, "x")
 
 
+def test_one_module_reads_pickles_and_may_do_no_other_unsafe_thing():
+    reader = f"{PACKAGE}.modeling.pickled"
+    assert not unsafe_faults("import pickle", reader) and unsafe_faults("import pickle", f"{PACKAGE}.modeling.pickled_too")
+    assert len(unsafe_faults("import dill\npickle.load(file)\neval('1')\ntorch.load(path)\nfrom joblib import dump", reader)) == 5
+
+
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_yaml_needs_no_unsafe_loader(path):
     assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)

@@ -13,6 +13,7 @@ from seggen_d2.foundation.errors import check_range
 
 from .backbones import backbone_config, drop_both_branches
 from .criterion import SetCriterion
+from .initialise import initialise
 from .mask2former import Mask2Former
 
 
@@ -95,6 +96,7 @@ def build_mask2former(
             **losses,
         )
         network = Mask2FormerForUniversalSegmentation(config)
+    initialise(network)
     _without_dropout(network.model.transformer_module.decoder)
     drop_both_branches(network.model.pixel_level_module.encoder)
     return Mask2Former(network, SetCriterion(num_classes, num_points=points, **losses), **wrapping)
