@@ -155,7 +155,7 @@ def _alone() -> Iterator[None]:
 
 def _summary(losses: Mapping[str, Any], samples: int) -> dict[str, float]:
     """The last layer's losses and the total of all layers."""
-    values = {name: float(value) for name, value in losses.items()}
+    values = {name: float(torch.as_tensor(value).detach()) for name, value in losses.items()}
     last = {name: value for name, value in values.items() if not _AUXILIARY.fullmatch(name)}
     return {"samples": samples, **last, "total_loss": sum(values.values())}
 
