@@ -15,7 +15,9 @@ from .augmentations import (
     training_augmentations,
 )
 from .images import render_image
+from .instances import InstanceTargets
 from .mapper import DatasetMapper
+from .panoptic import PanopticTargets
 from .plan import Plan, centres, corners
 from .targets import SemanticTargets, TargetGenerator
 
@@ -26,6 +28,8 @@ __all__ = [
     "FixedSizeCrop",
     "FixedSizePad",
     "HorizontalFlip",
+    "InstanceTargets",
+    "PanopticTargets",
     "Plan",
     "RandomCrop",
     "ResizeScale",

@@ -102,7 +102,8 @@ def centres(source: int, resized: int) -> np.ndarray:
 def corners(source: int, resized: int) -> np.ndarray:
     """``(resized,)`` source indices at the pixels' upper left corners, as torch's ``interpolate(mode="nearest")``.
 
-    Against :func:`centres` labels lie half a source pixel, less half a resized one, further to the lower right.
+    Against :func:`centres` labels lie half a source pixel, less half a resized one, further to the lower right. Equal to
+    torch's for results of more than 256 pixels in height plus width; below that it computes in single precision.
     """
     places = (np.arange(resized) * (source / resized)).astype(np.float32)
     return np.minimum(np.floor(places).astype(np.intp), source - 1)

@@ -16,10 +16,13 @@ from seggen_d2.mapping import (
     DatasetMapper,
     FixedSizePad,
     HorizontalFlip,
+    InstanceTargets,
+    PanopticTargets,
     RandomCrop,
     ResizeShortestEdge,
     SemanticTargets,
     corners,
+    large_scale_jitter,
 )
 from seggen_d2.segmentation import Categories
 
@@ -86,12 +89,32 @@ def build_mapper(cfg: Any, is_train: bool = True) -> SegGenDatasetMapper:
 
 
 def _semantic(cfg: Any) -> SegGenDatasetMapper:
-    targets = SemanticTargets(_semantic_categories(cfg), sampling=corners)
-    return SegGenDatasetMapper(_mapper(cfg, _shortest_edge(cfg, cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA), targets))
+    return SegGenDatasetMapper(_mapper(cfg, _limited_crops(cfg), _semantic_targets(cfg)))
+
+
+def _panoptic(cfg: Any) -> SegGenDatasetMapper:
+    return SegGenDatasetMapper(_mapper(cfg, _limited_crops(cfg), PanopticTargets(_semantic_targets(cfg))))
+
+
+def _instance(cfg: Any) -> SegGenDatasetMapper:
+    return SegGenDatasetMapper(_mapper(cfg, _shortest_edge(cfg), InstanceTargets()))
+
+
+def _panoptic_lsj(cfg: Any) -> SegGenDatasetMapper:
+    return SegGenDatasetMapper(_mapper(cfg, _large_scale(cfg), PanopticTargets(boxes=True)))
+
+
+def _instance_lsj(cfg: Any) -> SegGenDatasetMapper:
+    mapper = _mapper(cfg, _large_scale(cfg), InstanceTargets(boxes=True, drop_empty=True), padding_mask=True)
+    return SegGenDatasetMapper(mapper, mask_type=torch.uint8)
 
 
 _BUILDERS = {
     "mask_former_semantic": _semantic,
+    "mask_former_panoptic": _panoptic,
+    "mask_former_instance": _instance,
+    "coco_panoptic_lsj": _panoptic_lsj,
+    "coco_instance_lsj": _instance_lsj,
 }
 
 
@@ -112,9 +135,18 @@ def _shortest_edge(cfg: Any, max_category_area: float = 1.0) -> list[Augmentatio
     return steps + ([FixedSizePad(side, side)] if side > 0 else [])
 
 
-def _semantic_categories(cfg: Any) -> Categories:
-    """As many as ``DATASETS.TRAIN[0]`` names, with its ignore label; the names do not matter here."""
+def _limited_crops(cfg: Any) -> list[Augmentation]:
+    return _shortest_edge(cfg, cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA)
+
+
+def _large_scale(cfg: Any) -> list[Augmentation]:
+    given = cfg.INPUT
+    return large_scale_jitter(given.IMAGE_SIZE, given.MIN_SCALE, given.MAX_SCALE, given.RANDOM_FLIP)
+
+
+def _semantic_targets(cfg: Any) -> SemanticTargets:
+    """As many categories as ``DATASETS.TRAIN[0]`` names, and its ignore label; the names do not matter here."""
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
     count = len(metadata.get("stuff_classes") or ()) or cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     ignore = metadata.get("ignore_label", cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE)
-    return Categories.from_names(map(str, range(count)), ignore)
+    return SemanticTargets(Categories.from_names(map(str, range(count)), ignore), sampling=corners)
