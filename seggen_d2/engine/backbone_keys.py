@@ -25,7 +25,11 @@ RESNET_FIXED: dict[str, Any] = {
     "WIDTH_PER_GROUP": 64,
     "RES4_DILATION": 1,
     "RES5_DILATION": 1,
+    "RES5_MULTI_GRID": [1, 1, 1],
+    "STEM_TYPE": "basic",
     "DEFORM_ON_PER_STAGE": [False] * 4,
+    "DEFORM_MODULATED": False,
+    "DEFORM_NUM_GROUPS": 1,
 }
 SWIN_DEFAULTS: dict[str, Any] = {
     "PRETRAIN_IMG_SIZE": 224,

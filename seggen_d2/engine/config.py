@@ -121,16 +121,7 @@ def check_config(cfg: CfgNode) -> None:
     Raises:
         SegGenError: naming key, range and value.
     """
-    for key, (low, high) in _RANGES.items():
-        check_range(key, _get(cfg, key), low, high)
-    for key, choices in _CHOICES.items():
-        check_choice(key, _get(cfg, key), choices)
-    if cfg.SOLVER.IMS_PER_BATCH % cfg.SOLVER.ACCUMULATE:
-        raise SegGenError(
-            "SOLVER.ACCUMULATE does not divide SOLVER.IMS_PER_BATCH",
-            expected="parts of equal size",
-            found=f"{cfg.SOLVER.IMS_PER_BATCH} images in {cfg.SOLVER.ACCUMULATE} parts",
-        )
+    check_values(cfg)
     if cfg.INPUT.CROP.ENABLED and (len(cfg.INPUT.CROP.SIZE) != 2 or min(cfg.INPUT.CROP.SIZE) < 1):
         raise SegGenError(
             "INPUT.CROP.SIZE is no size", expected="[height, width] in pixels", found=repr(cfg.INPUT.CROP.SIZE)
@@ -140,6 +131,26 @@ def check_config(cfg: CfgNode) -> None:
             "MODEL.SEM_SEG_HEAD.CONVS_DIM and MODEL.MASK_FORMER.HIDDEN_DIM differ",
             expected="one number of channels",
             found=f"{cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM} and {cfg.MODEL.MASK_FORMER.HIDDEN_DIM}",
+        )
+
+
+def check_values(cfg: CfgNode, under: str | tuple[str, ...] = "") -> None:
+    """The ranges and choices of single values, of keys that begin with ``under``.
+
+    Raises:
+        SegGenError: naming key, range and value.
+    """
+    for key, (low, high) in _RANGES.items():
+        if key.startswith(under):
+            check_range(key, _get(cfg, key), low, high)
+    for key, choices in _CHOICES.items():
+        if key.startswith(under):
+            check_choice(key, _get(cfg, key), choices)
+    if cfg.SOLVER.IMS_PER_BATCH % cfg.SOLVER.ACCUMULATE:
+        raise SegGenError(
+            "SOLVER.ACCUMULATE does not divide SOLVER.IMS_PER_BATCH",
+            expected="parts of equal size",
+            found=f"{cfg.SOLVER.IMS_PER_BATCH} images in {cfg.SOLVER.ACCUMULATE} parts",
         )
 
 

@@ -116,6 +116,7 @@ _NEEDED = {
     "INPUT.FORMAT": ("RGB",),
 }
 
+_PROPOSALS = ("PROPOSAL_FILES", "PRECOMPUTED_PROPOSAL_TOPK")
 # Keys of Detectron2 that have no bearing on semantic segmentation by Mask2Former trained on crops.
 _NO_BEARING = frozenset(
     f"{node}.{name}"
@@ -123,12 +124,12 @@ _NO_BEARING = frozenset(
         "MODEL": ["KEYPOINT_ON", "LOAD_PROPOSALS"],
         "MODEL.MASK_FORMER.TEST": ["OVERLAP_THRESHOLD", "OBJECT_MASK_THRESHOLD"],
         "MODEL.SEM_SEG_HEAD": ["LOSS_TYPE"],
-        "MODEL.RESNETS": ["OUT_FEATURES", "STEM_TYPE", "RES5_MULTI_GRID", "DEFORM_MODULATED", "DEFORM_NUM_GROUPS"],
+        "MODEL.RESNETS": ["OUT_FEATURES"],
         "MODEL.SWIN": ["OUT_FEATURES"],
         "INPUT": ["MASK_FORMAT", "IMAGE_SIZE", "MIN_SCALE", "MAX_SCALE"],
         "SOLVER": ["MOMENTUM", "NESTEROV", "NUM_DECAYS", "REFERENCE_WORLD_SIZE"],
         "DATALOADER": ["REPEAT_THRESHOLD", "REPEAT_SQRT"],
-        "DATASETS": [f"{kind}_{part}" for kind in ("PROPOSAL_FILES", "PRECOMPUTED_PROPOSAL_TOPK") for part in ("TRAIN", "TEST")],
+        "DATASETS": [f"{kind}_{part}" for kind in _PROPOSALS for part in ("TRAIN", "TEST")],
         "TEST": ["DETECTIONS_PER_IMAGE", "EXPECTED_RESULTS", "KEYPOINT_OKS_SIGMAS"],
         "TEST.AUG": ["MIN_SIZES", "MAX_SIZE", "FLIP"],
         "TEST.PRECISE_BN": ["NUM_ITER"],

@@ -6,14 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seggen_d2.engine.backbone_keys import RESNET, SWIN, detectron2_backbone
-from seggen_d2.engine.config import convert, flatten, nodes, to_dict
+from seggen_d2.engine.backbone_keys import RESNET, RESNET_FIXED, SWIN, detectron2_backbone
+from seggen_d2.engine.config import check_values, convert, flatten, nodes, to_dict
 from seggen_d2.engine.defaults import OURS, get_defaults
 from seggen_d2.engine.dialects import ALWAYS, ARCHITECTURE, always, names_architecture, plain
 from seggen_d2.foundation.errors import SegGenError, nearest
 from seggen_d2.foundation.options import load_yaml, merge, parse_overrides
 
 from .config_keys import add_keys, add_mask2former_keys
+
+# Beginnings of the keys whose ranges are both engines'; of the rest Detectron2 allows other values.
+_CHECKED = (
+    "SEGGEN.",
+    "TEST.",
+    "DATALOADER.",
+    *(f"SOLVER.{key}" for key in ("ACCUMULATE", "AMP.", "BASE_LR", "CHECKPOINT", "IMS_PER", "LOG_", "MAX_ITER", "WARMUP_")),
+)
 
 
 def add_seggen_config(cfg: Any) -> None:
@@ -64,6 +72,7 @@ def load_config(path: str | os.PathLike | None, overrides: Sequence[str] = ()) -
         _follow(cfg, given)
     if not cfg.MODEL.DEVICE or "MODEL.DEVICE" not in given:
         cfg.MODEL.DEVICE = _device()
+    check_values(cfg, _CHECKED)
     cfg.freeze()
     return cfg, _not_honoured(cfg, given)
 
@@ -155,8 +164,9 @@ def _not_honoured(cfg: Any, given: Mapping[str, Any]) -> list[str]:
         return sorted(key for key in given if key in OURS and key.startswith("MODEL."))
     from .architecture import UNHONOURED_KEYS
 
-    expected = {**always(cfg), "MODEL.SWIN.PRETRAIN_IMG_SIZE": given.get("MODEL.SWIN.PRETRAIN_IMG_SIZE")}
-    return sorted(key for key in UNHONOURED_KEYS if key in given and plain(given[key]) != expected.get(key))
+    done = {**always(cfg), **{f"MODEL.RESNETS.{key}": value for key, value in RESNET_FIXED.items()}}
+    done["MODEL.SWIN.PRETRAIN_IMG_SIZE"] = cfg.MODEL.SWIN.PRETRAIN_IMG_SIZE  # of no bearing without APE, also upstream
+    return sorted(key for key in UNHONOURED_KEYS if key in given and plain(_get(cfg, key)) != done.get(key))
 
 
 def _device() -> str:
