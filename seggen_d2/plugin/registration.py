@@ -126,31 +126,28 @@ def register_source(source: Any) -> None:
 
 def source_metadata(source: Any) -> dict[str, Any]:
     """What Detectron2's mappers, models and evaluators ask of a dataset's metadata."""
-    names, ids = list(source.categories.names), range(len(source.categories))
-    things = {i: i for i in ids if source.categories.items[i].isthing}
-    files = {
-        key: str(value)
-        for key, value in (
-            ("image_root", getattr(source, "images", "")),
-            ("sem_seg_root" if source.task == "semantic" else "panoptic_root", getattr(source, "masks", "")),
-            ("panoptic_json" if source.task == "panoptic" else "json_file", getattr(source, "json", "")),
-        )
-        if value
-    }
+    names = list(source.categories.names)
     if source.task == "semantic":
-        return {
-            **files,
-            "stuff_classes": names,
-            "ignore_label": source.categories.ignore_id,
-            "evaluator_type": "sem_seg",
-        }
-    facts = {**files, "thing_classes": names, "thing_dataset_id_to_contiguous_id": things}
+        files = {"image_root": str(source.images), "sem_seg_root": str(source.masks)}
+        ignore = source.categories.ignore_id
+        return {**files, "stuff_classes": names, "ignore_label": ignore, "evaluator_type": "sem_seg"}
+    things, stuff = (
+        {number: place for number, place in source.numbers.items() if source.categories.items[place].isthing is kind}
+        for kind in (True, False)
+    )
+    facts = {
+        "image_root": str(source.images),
+        "thing_classes": names,
+        "thing_dataset_id_to_contiguous_id": things,
+    }
     if source.task == "instance":
-        return {**facts, "evaluator_type": "coco"}
+        return {**facts, "json_file": str(source.json), "evaluator_type": "coco"}
     return {
         **facts,
+        "panoptic_root": str(source.masks),
+        "panoptic_json": str(source.json),
         "stuff_classes": names,
-        "stuff_dataset_id_to_contiguous_id": {i: i for i in ids if i not in things},
+        "stuff_dataset_id_to_contiguous_id": stuff,
         "ignore_label": source.categories.ignore_id,
         "label_divisor": 1000,
         "evaluator_type": "coco_panoptic_seg",

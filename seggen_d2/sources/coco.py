@@ -173,6 +173,11 @@ class CocoSource:
         """Contiguous, in the order of the category list."""
         return self._file.categories.categories
 
+    @property
+    def numbers(self) -> dict[int, int]:
+        """COCO's id of each category, and its place in :attr:`categories`."""
+        return self._file.categories.numbers
+
     def records(self) -> list[dict[str, Any]]:
         """The records, in the JSON's order; crowds are kept and marked.
 

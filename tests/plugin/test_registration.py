@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from bank_samples import CATEGORIES, info
 from bank_samples import write_bank as write_small_bank
 from detectron2.data import (
@@ -23,6 +25,7 @@ from seggen_d2.bank import BankWriter
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import categories_like, register_all, register_bank, register_folder, registration
 from seggen_d2.segmentation import Categories, Category, default_palette
+from seggen_d2.sources import load_dataset
 
 
 def fresh(word: str = "data") -> str:
@@ -201,3 +204,30 @@ def test_workers_read_the_bank_however_they_were_started(like, bank, start):
         generator=torch.Generator(),
     )
     assert list(loader) == [first_pixel(record) for record in records]
+
+
+COCO = Path(__file__).parents[3] / "shared" / "data" / "coco_sample"
+
+
+def write_coco_yaml(root, task):
+    """The COCO samples' dataset.yaml for a task, under a fresh name; both."""
+    json = {"panoptic": "panoptic_examples.json", "instance": "panoptic_coco_detection_format.json"}[task]
+    name = fresh("coco")
+    keys = {"name": name, "task": task, "images": str(COCO / "input_images"), "json": str(COCO / json)}
+    if task == "panoptic":
+        keys["masks"] = str(COCO / "panoptic_examples")
+    (root / f"{task}.yaml").write_text(yaml.safe_dump(keys))
+    return root / f"{task}.yaml", name
+
+
+@pytest.mark.skipif(not COCO.is_dir(), reason="the COCO samples are not there")
+@pytest.mark.parametrize(("task", "like"), [("panoptic", "coco_2017_train_panoptic"), ("instance", "coco_2017_train")])
+def test_a_coco_dataset_file_gives_detectron2s_own_metadata(tmp_path, task, like):
+    path, name = write_coco_yaml(tmp_path, task)
+    registration.register_source(load_dataset(path))
+    ours, theirs = (MetadataCatalog.get(n).as_dict() for n in (name, like))
+    for key in ("thing_classes", "stuff_classes", "thing_dataset_id_to_contiguous_id",
+                "stuff_dataset_id_to_contiguous_id", "ignore_label", "label_divisor", "evaluator_type"):
+        assert ours.get(key) == theirs.get(key), key
+    records = DatasetCatalog.get(name)
+    assert len(records) == 2 and ("segments_info" if task == "panoptic" else "annotations") in records[0]
