@@ -1,5 +1,10 @@
 #!/usr/bin/env python
-"""Train and evaluate a segmenter as one config says: on real data, synthetic banks or both, in one stage or several."""
+"""Train and evaluate a segmenter as one config says: on real data, synthetic banks or both, in one stage or several.
+
+SEGGEN.ENGINE in the config chooses: transformers (Hugging Face's Trainer, semantic segmentation), detectron2
+(semantic, panoptic and instance; stock Mask2Former, Mask DINO, or this package's SegGenMask2Former without the
+compiled op), or auto, which is Detectron2 where it is installed. Both read the same files.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +20,15 @@ EXAMPLES = """\
 examples:
   train_net.py --config-file configs/toy/real.yaml                     the baseline: real data alone
   train_net.py --config-file configs/toy/real+seggen.yaml SEED 1       60% of the samples swapped, another seed
-  train_net.py --config-file configs/toy/real.yaml --eval-only MODEL.WEIGHTS output/train/model_final
+  train_net.py --config-file configs/toy/real+seggen.yaml SEGGEN.ENGINE detectron2
+  train_net.py --config-file FILE --num-gpus 8                         a process a GPU
+  train_net.py --config-file FILE --eval-only MODEL.WEIGHTS output/train/model_final
   train_net.py --config-file FILE DATASETS.TRAIN my_train SEGGEN.BANKS "['banks/a', 'banks/b']"
 
-OUTPUT_DIR gets config.yaml (resolved), metrics.json (a line every LOG_PERIOD iterations), stage-N/checkpoint-N,
-model_final (opens with transformers) and metrics_final.json. The same command again goes on after a stop.
-Every key, with its meaning: seggen_d2/engine/defaults.py
+OUTPUT_DIR gets config.yaml (resolved), metrics.json (a line every LOG_PERIOD iterations), the checkpoints, the
+weights and metrics_final.json. transformers: stage-N/checkpoint-N and model_final (opens with transformers); the same
+command again goes on after a stop. Detectron2: model_N.pth and model_final.pth, in stage-N where there are several
+stages; the same command with --resume goes on. Every key, with its meaning: seggen_d2/engine/defaults.py
 """
 
 
@@ -34,13 +42,26 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument(
         "--resume",
         action="store_true",
-        help="go on from OUTPUT_DIR's last checkpoint although keys of the config changed",
+        help="go on from OUTPUT_DIR's last checkpoint (transformers: although keys of the config changed)",
     )
     words.add_argument(
-        "--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or OUTPUT_DIR/model_final, on DATASETS.TEST"
+        "--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or OUTPUT_DIR's final model, on DATASETS.TEST"
     )
     words.add_argument(
         "--dry-run", action="store_true", help="check config, data and banks, print the plan, train nothing"
+    )
+    group = words.add_argument_group("processes (Detectron2; the transformers engine is started by torchrun)")
+    group.add_argument(
+        "--num-gpus",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes on this machine, one a GPU; without GPUs they compute on the CPU, and 0 always does",
+    )
+    group.add_argument("--num-machines", type=int, default=1, metavar="N", help="machines that train together")
+    group.add_argument("--machine-rank", type=int, default=0, metavar="N", help="this machine's number, from 0")
+    group.add_argument(
+        "--dist-url", default="auto", metavar="URL", help="tcp://HOST:PORT of the first machine; auto on one machine"
     )
     words.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys on top of the file")
     return words
@@ -48,15 +69,38 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = parser().parse_intermixed_args()
+    from seggen_d2.engine.choice import choose_engine
+
+    if choose_engine(arguments.config_file, arguments.overrides) == "detectron2":
+        with_detectron2(arguments)
+    else:
+        with_transformers(arguments)
+
+
+def with_transformers(arguments: argparse.Namespace) -> None:
     from seggen_d2.engine.config import load_config
 
     cfg, ignored = load_config(arguments.config_file, arguments.overrides)  # a wrong key is told before torch is loaded
     if ignored:
         logger.warning("keys that the transformers engine does not honour: %s", ", ".join(ignored))
+    if arguments.num_gpus > 1 or arguments.num_machines > 1:
+        logger.warning("the transformers engine does not honour --num-gpus: start it with torchrun")
     from seggen_d2.engine.command import Stopped, train_net
 
     try:
         train_net(cfg, resume=arguments.resume, eval_only=arguments.eval_only, dry_run=arguments.dry_run)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(130)
+
+
+def with_detectron2(arguments: argparse.Namespace) -> None:
+    from seggen_d2.plugin.command import Arguments, Stopped, train_net
+
+    words = vars(arguments)
+    dry_run = words.pop("dry_run")
+    try:
+        train_net(Arguments(**{**words, "overrides": tuple(arguments.overrides)}), dry_run=dry_run)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         sys.exit(130)

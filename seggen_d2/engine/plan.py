@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from seggen_d2.foundation.table import labelled
+
 from .checkpoint import iteration_of
 from .run import Experiment, position
 
@@ -19,7 +21,7 @@ def plan(run: Experiment) -> str:
     rows += [(f"stage {number + 1}", _stage(run, number)) for number in range(len(run.stages))]
     rows += [("test", f"{test.name}: {len(test.records())} images") for test in run.tests]
     rows += [("output", f"{run.folder}, about {megabytes:.0f} MB of checkpoints"), ("begins", _beginning(run))]
-    return "\n".join(f"{name:<10} {text}" for name, text in rows)
+    return labelled(rows)
 
 
 def _stage(run: Experiment, number: int) -> str:

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.data import MetadataCatalog
 from detectron2.engine import default_setup, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.table import labelled
+from seggen_d2.sources import load_dataset
 
 from .checkpoint import SafeCheckpointer
-from .config import load_config
+from .config import complete, load_config
 from .datasets import register_from_config
 from .hosts import PACKAGES, import_host
-from .label_space import categories_like
 from .plan import plan
 from .registration import check_registered
 from .results import write_results
@@ -72,7 +72,7 @@ def train_net(words: Arguments, *, dry_run: bool = False) -> None:
         cfg, ignored = prepare(words)
         print(plan(cfg, resume=words.resume))
         if ignored:
-            print(f"{'not read':<10} {', '.join(ignored)}")
+            print(labelled([("not read", ", ".join(ignored))]))
         return
     distributed = words.num_gpus * words.num_machines > 1
     places = {name: getattr(words, name) for name in ("num_machines", "machine_rank", "dist_url")}
@@ -121,23 +121,37 @@ def prepare(words: Arguments) -> tuple[Any, list[str]]:
     register_from_config(cfg)
     check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
     check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
-    cfg.defrost()
-    cfg.MODEL.DEVICE = _device(cfg.MODEL.DEVICE, words.num_gpus)
-    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = _num_classes(cfg)
-    cfg.freeze()
+    complete(cfg)
+    _check_classes(cfg)
+    if words.num_gpus == 0:
+        cfg.defrost()
+        cfg.MODEL.DEVICE = "cpu"
+        cfg.freeze()
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        raise SegGenError(
+            f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, and torch finds no GPU",
+            expected="cpu, or a GPU",
+            found="no GPU",
+            remedy="give --num-gpus 0, or leave MODEL.DEVICE out",
+        )
     return cfg, ignored
 
 
-def _device(asked: str, num_gpus: int) -> str:
-    """Detectron2's default is a GPU, which a machine need not have."""
-    if num_gpus == 0 or not torch.cuda.is_available():
-        return "cpu"
-    return asked or "cuda"
+def _check_classes(cfg: Any) -> None:
+    """The model must have the classes of the dataset that a file of ``SEGGEN.DATASETS`` describes.
 
-
-def _num_classes(cfg: Any) -> int:
-    """Of the model: for a dataset of ``SEGGEN.DATASETS`` what that holds, else what the config says."""
-    return cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    Raises:
+        SegGenError: ``MODEL.SEM_SEG_HEAD.NUM_CLASSES`` is another number.
+    """
+    sources = {source.name: source for source in map(load_dataset, cfg.SEGGEN.DATASETS)}
+    source, asked = sources.get(next(iter(cfg.DATASETS.TRAIN), "")), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    if source and len(source.categories) != asked:
+        raise SegGenError(
+            f"MODEL.SEM_SEG_HEAD.NUM_CLASSES does not fit dataset {source.name}",
+            expected=str(len(source.categories)),
+            found=str(asked),
+            remedy="set it to the dataset's number of categories, or to 0",
+        )
 
 
 def evaluate(cfg: Any, words: Arguments) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -20,11 +21,26 @@ from detectron2.evaluation import (
 )
 
 from seggen_d2.foundation.errors import SegGenError, nearest
+from seggen_d2.foundation.files import write_bytes
+from seggen_d2.segmentation import label_map_png
+from seggen_d2.sources.records import stem
 
 from .hosts import PACKAGES, import_package
 
 logger = logging.getLogger(__name__)
 Maker = Callable[[str, str, Any], DatasetEvaluator | None]
+
+
+class PredictionWriter(DatasetEvaluator):
+    """Writes predicted label maps, ``FOLDER/IMAGE_ID.png``, that tools/evaluate.py reads (``TEST.SAVE_PREDICTIONS``)."""
+
+    def __init__(self, folder: str):
+        self.folder = Path(folder)
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        for sample, output in zip(inputs, outputs, strict=True):
+            labels = output["sem_seg"].argmax(0).cpu().numpy()
+            write_bytes(self.folder / f"{stem(sample)}.png", label_map_png(labels))
 
 
 def _semantic(name: str, folder: str, cfg: Any) -> DatasetEvaluator | None:
@@ -105,6 +121,8 @@ def build_evaluator(cfg: Any, name: str, folder: str = "") -> DatasetEvaluators:
     makers = [maker for switch, maker in EVALUATORS[kind] if not switch or switches[switch]]
     folder = folder or os.path.join(cfg.OUTPUT_DIR, "inference", name)
     found = [evaluator for maker in makers if (evaluator := maker(name, folder, cfg)) is not None]
+    if cfg.TEST.SAVE_PREDICTIONS and any(isinstance(evaluator, SemSegEvaluator) for evaluator in found):
+        found.append(PredictionWriter(os.path.join(cfg.OUTPUT_DIR, "predictions", name)))
     if not found:
         raise SegGenError(
             f"dataset {name} ({kind}) would get no metrics",

@@ -6,11 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from detectron2.data import (
-    DatasetFromList,
-    build_detection_test_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import DatasetFromList, build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.utils import comm
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
@@ -22,7 +18,7 @@ from .mapper import build_mapper
 from .randomness import NumberedMapper, seed_of
 from .swap import swap
 
-__all__ = ["build_detection_test_loader", "build_train_loader", "training_mapper", "training_records"]
+__all__ = ["build_test_loader", "build_train_loader", "training_mapper", "training_records"]
 
 
 def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
@@ -54,6 +50,11 @@ def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
         collate_fn=as_list,
         generator=torch.Generator(),  # of its own, so that starting workers draws nothing from the training's
     )
+
+
+def build_test_loader(cfg: Any, name: str) -> DataLoader:
+    """Detectron2's loader of test dataset ``name``, ``TEST.IMS_PER_BATCH`` images at once."""
+    return build_detection_test_loader(cfg, name, batch_size=cfg.TEST.IMS_PER_BATCH)
 
 
 def training_records(cfg: Any) -> Dataset | Sequence[dict[str, Any]]:

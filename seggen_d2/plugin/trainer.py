@@ -19,7 +19,7 @@ from seggen_d2.foundation.stopping import stop_noted
 from .checkpoint import SafeCheckpointer
 from .ema import AverageHook
 from .evaluators import build_evaluator
-from .loader import build_train_loader
+from .loader import build_test_loader, build_train_loader
 from .optimizer import build_lr_scheduler, build_optimizer, clip_norm
 from .randomness import seed_all, seed_of
 from .step import StepTrainer
@@ -119,6 +119,10 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: Any) -> Any:
         return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: Any, dataset_name: str) -> Any:
+        return build_test_loader(cfg, dataset_name)
 
     @classmethod
     def build_evaluator(cls, cfg: Any, dataset_name: str) -> Any:
