@@ -71,5 +71,5 @@ def test_masks_that_do_not_fit_are_refused(record, tmp_path, mask, words):
 
 
 def test_a_record_without_a_mask_is_refused(record):
-    with pytest.raises(SegGenError, match="has no mask"):
+    with pytest.raises(SegGenError, match="has no semantic labels"):
         DatasetMapper([], SemanticTargets(CATEGORIES))({"file_name": record["file_name"]})
