@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json
 from seggen_d2.modeling import Mask2Former
+from seggen_d2.modeling.mismatch import brief, compare
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -70,7 +71,7 @@ def load_backbone(model: Mask2Former, weights: str) -> None:
     if missing:
         raise SegGenError(
             f"MODEL.BACKBONE.WEIGHTS: {weights} is of another backbone",
-            found=_brief("missing", sorted(missing)),
+            found=brief("missing", sorted(missing)),
             remedy="name weights of the backbone in MODEL.BACKBONE.NAME",
         )
     own.load_state_dict(loaded.state_dict())
@@ -142,30 +143,12 @@ def _load_file(file: Path) -> dict[str, Tensor]:
 
 def _same_keys(module: nn.Module, loaded: Mapping[str, Tensor], where: str) -> Mapping[str, Tensor]:
     own = module.state_dict()
-    missing, unexpected = sorted(own.keys() - loaded.keys()), sorted(loaded.keys() - own.keys())
-    shapes = [
-        f"{key} {_shape(loaded[key])} for {_shape(own[key])}"
-        for key in own.keys() & loaded.keys()
-        if own[key].shape != loaded[key].shape
-    ]
-    parts = [
-        _brief(name, rows)
-        for name, rows in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(shapes)))
-        if rows
-    ]
-    if parts:
+    mismatch = compare(own, loaded)
+    if mismatch:
         raise SegGenError(
             f"{where} is a checkpoint of another model",
             expected=f"the {len(own)} keys of the configured model",
-            found="; ".join(parts),
+            found=str(mismatch),
             remedy="use the config it was trained with, or start from other weights",
         )
     return loaded
-
-
-def _brief(name: str, rows: list[str]) -> str:
-    return f"{len(rows)} {name} ({', '.join(rows[:3])}{', ...' if len(rows) > 3 else ''})"
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"

@@ -105,7 +105,7 @@ def _storage(data: bytes) -> Any:
 
 
 def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
-    tensor, bytes_ = torch.empty(0, dtype=storage.dtype), storage.untyped()
+    tensor, bytes_ = torch.empty(0, dtype=storage.dtype), storage._untyped_storage
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if min((offset, *size, *stride)) < 0 or (0 not in size and last >= bytes_.nbytes() // tensor.element_size()):
         raise pickle.UnpicklingError("a tensor larger than its storage")

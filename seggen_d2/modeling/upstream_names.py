@@ -110,7 +110,7 @@ _RULES = [(_pattern(theirs), _pattern(ours), theirs, ours) for theirs, ours in _
 @cache
 def own_names(name: str) -> tuple[str, ...]:
     """The network's names for an upstream name: one, or three (query, key, value); none where it has no counterpart."""
-    name = _modern(name)
+    name = modern_name(name)
     for theirs, _, _, template in _RULES:
         if found := theirs.fullmatch(name):
             return tuple(_filled(template, found, part) for part in ("qkv" if "?" in template else "-"))
@@ -131,7 +131,7 @@ def _upstream_part(name: str) -> tuple[str, str]:
     return "", ""
 
 
-def _modern(name: str) -> str:
+def modern_name(name: str) -> str:
     """Names of the first releases: ``static_query``, and a pixel decoder without a name of its own."""
     name = name.replace(".static_query.", ".query_feat.")
     return re.sub(r"^sem_seg_head\.(?!predictor\.|pixel_decoder\.)", "sem_seg_head.pixel_decoder.", name)
