@@ -216,6 +216,8 @@ def write_coco_yaml(root, task):
     keys = {"name": name, "task": task, "images": str(COCO / "input_images"), "json": str(COCO / json)}
     if task == "panoptic":
         keys["masks"] = str(COCO / "panoptic_examples")
+    else:
+        keys["categories"] = str(COCO / "panoptic_coco_categories.json")  # the JSON does not tell things from stuff
     (root / f"{task}.yaml").write_text(yaml.safe_dump(keys))
     return root / f"{task}.yaml", name
 
