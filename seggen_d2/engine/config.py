@@ -85,10 +85,10 @@ def load_config(path: str | os.PathLike | None, overrides: Sequence[str] = ()) -
     file, cfg = load_yaml(path) if path else {}, get_defaults()
     given = dict(flatten(merge(file, parse_overrides(list(overrides))), stop=nodes(cfg)))
     known = {key for key, _ in flatten(cfg)}
-    _check_known(given, known, path)
     if names_architecture(file):
         given = {**DETECTRON2_DEFAULTS, **given}
     check_task(given)
+    _check_known(given, known, path)
     for key in known.intersection(given):
         _set(cfg, key, convert(_get(cfg, key), given[key], key))
     found, ignored = backbone_keys(given, cfg.MODEL.BACKBONE.NAME)

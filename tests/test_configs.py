@@ -1,0 +1,82 @@
+"""Every YAML file of configs/: safe to load, launched by the command that it opens with, with stages as long as intended."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("fvcore")
+from seggen_d2.engine.config import load_config
+from seggen_d2.engine.dialects import names_architecture
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.options import load_yaml
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
+TRAINING = [name for name in FILES if "tools/train_net.py" in (ROOT / name).read_text()]
+PAPER = [name for name in TRAINING if name.startswith(("configs/ade20k", "configs/coco"))]
+ENGINES_DIFFER = {  # Detectron2's keys that the transformers engine does otherwise than upstream's ADE20K configs
+    "DATALOADER.ASPECT_RATIO_GROUPING",
+}
+
+
+def opening(name: str) -> list[str]:
+    """The comment at the top of a file, line by line."""
+    lines = (ROOT / name).read_text().splitlines()
+    return [line.lstrip("# ") for line in lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]]
+
+
+def test_there_are_files():
+    assert len(TRAINING) > 35 and len(PAPER) == 29
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_safe_yaml_and_opens_with_its_launch_command(name):
+    assert isinstance(yaml.safe_load((ROOT / name).read_text()), dict)
+    assert "!!python" not in (ROOT / name).read_text()
+    assert load_yaml(ROOT / name)
+    commands = [line for line in opening(name) if line.startswith("python ")]
+    assert any(f"--config-file {name}" in line for line in commands)
+    for command in commands:
+        for word in re.findall(r"(?:tools|configs|datasets)/\S+\.(?:py|yaml)", command):
+            assert (ROOT / word).is_file(), word
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_paper_setting_is_launched_by_its_first_line_and_writes_to_its_own_folder(name):
+    assert opening(name)[0] == f"python tools/train_net.py --config-file {name} --num-gpus 8"
+    values = load_yaml(ROOT / name)
+    assert values["OUTPUT_DIR"] == name.replace("configs", "output", 1).removesuffix(".yaml")
+    assert names_architecture(values)
+    setting = name.removesuffix(".yaml").rsplit("_", 1)[1]
+    node = values.get("SEGGEN", {})
+    assert bool(node.get("BANKS")) == bool(node.get("BANK_ROOT")) == (setting != "real")
+    for stage in node.get("STAGES", []):
+        assert stage["ITERATIONS"] == values["SOLVER"]["MAX_ITER"]
+    assert [stage["P_AUG"] for stage in node.get("STAGES", [])] == ([1.0, 0.0] if setting == "pretrain-finetune" else [])
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINING if name not in PAPER])
+def test_a_small_setting_trains_as_long_as_the_others_beside_it(name):
+    cfg, ignored = load_config(ROOT / name)
+    assert not ignored and not names_architecture(load_yaml(ROOT / name))
+    base, _ = load_config(next((ROOT / name).parent.glob("Base-*.yaml")))
+    stages = cfg.SEGGEN.STAGES or [{"ITERATIONS": cfg.SOLVER.MAX_ITER}]
+    assert sum(stage["ITERATIONS"] for stage in stages) == base.SOLVER.MAX_ITER
+
+
+@pytest.mark.parametrize("name", [name for name in PAPER if "ade20k" in name])
+def test_the_transformers_engine_reads_the_semantic_settings(name):
+    cfg, ignored = load_config(ROOT / name)
+    assert set(ignored) == ENGINES_DIFFER
+    name_of, side = ("swin-large", 640) if "swin-large" in name else ("resnet50", 512)
+    backbone = cfg.MODEL.BACKBONE
+    assert (backbone.NAME, cfg.INPUT.CROP.SIZE) == (name_of, [side, side])
+    assert backbone.FREEZE_NORM is (name_of == "resnet50")
+
+
+@pytest.mark.parametrize("name", [name for name in PAPER if "coco" in name])
+def test_the_transformers_engine_refuses_the_other_tasks(name):
+    with pytest.raises(SegGenError, match="is not what the transformers engine does"):
+        load_config(ROOT / name)
