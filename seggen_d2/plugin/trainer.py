@@ -92,7 +92,7 @@ class Trainer(DefaultTrainer):
         return self._last_eval_results
 
     def build_hooks(self) -> list[HookBase]:
-        """Timing, learning rate, average, losses by origin, checkpoints, evaluation, writers, stop; in that order."""
+        """Timing, learning rate, average, losses by origin, checkpoints, evaluation, stop, writers; in that order."""
         first, solver = comm.is_main_process(), self.cfg.SOLVER
         found = [hooks.IterationTimer(), hooks.LRScheduler(), self.average, SegGenHook(self.cfg)]
         if first:
@@ -101,10 +101,10 @@ class Trainer(DefaultTrainer):
                     self.checkpointer, solver.CHECKPOINT_PERIOD, max_to_keep=solver.CHECKPOINTS_KEPT
                 )
             ]
-        found += [hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self.evaluate)]
+        found += [hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self.evaluate), StopHook()]
         if first:
             found += [hooks.PeriodicWriter(self.build_writers(), period=solver.LOG_PERIOD)]
-        return [*filter(None, found), StopHook()]
+        return list(filter(None, found))
 
     def evaluate(self) -> dict[str, Any]:
         """Results on ``DATASETS.TEST``; those of the averaged weights under names that end in ``_ema``."""
