@@ -39,7 +39,7 @@ def segments(number: int) -> list[dict]:
 
 
 def annotations(number: int) -> list[dict]:
-    """COCO's objects: the things of :func:`ids`, one as a polygon."""
+    """COCO's objects of :func:`ids`, one as a polygon; the sky too, which readers leave out."""
     found = []
     for segment in segments(number):
         mask = ids(number) == segment["id"]

@@ -55,10 +55,10 @@ class FolderSource:
             SegGenError: a folder is missing or empty, or an image has no mask.
         """
         files = self._image_files()
-        missing = [f for f in files if not self._mask_of(f).is_file()]
+        missing = [f for f in files if not self.mask_of(f).is_file()]
         if missing:
             raise SegGenError(f"dataset {self.name}: {len(missing)} of {len(files)} images have no mask",
-                              expected=str(self._mask_of(missing[0])), found=f"no such file, for {missing[0]}",
+                              expected=str(self.mask_of(missing[0])), found=f"no such file, for {missing[0]}",
                               remedy="give each image a PNG mask of the same stem, or take the image out")
         return files
 
@@ -71,7 +71,8 @@ class FolderSource:
             raise SegGenError(f"dataset {self.name}: folder {self.images} holds no images", expected=", ".join(IMAGE_ENDINGS), found="none")
         return files[: self.limit or None]
 
-    def _mask_of(self, image: Path) -> Path:
+    def mask_of(self, image: Path) -> Path:
+        """Where the mask of one of :attr:`files` lies."""
         return (self.masks / image.relative_to(self.images)).with_suffix(".png")
 
     def record(self, image: Path) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class FolderSource:
                 width, height = header.size
         except OSError as error:
             raise SegGenError(f"image {image} cannot be read", expected="a JPEG or PNG", found=str(error), remedy="copy it again or take it out") from error
-        record = {"file_name": str(image), "sem_seg_file_name": str(self._mask_of(image)), "height": height, "width": width,
+        record = {"file_name": str(image), "sem_seg_file_name": str(self.mask_of(image)), "height": height, "width": width,
                   "image_id": image_id, "source_id": image_id}
         return {**record, "attributes": self.attributes[image_id]} if image_id in self.attributes else record
 

@@ -1,0 +1,212 @@
+"""From a labelled image on disk to a bank's sample, for each task."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import read_bytes
+from seggen_d2.segmentation import Categories, check_labels, histogram, label_map_png, read_label_map
+from seggen_d2.segmentation.outlines import polygons_from_mask
+from seggen_d2.segmentation.panoptic import panoptic_png, read_panoptic_png
+from seggen_d2.segmentation.rle import encode_mask
+from seggen_d2.sources import FolderSource, Source, read_image, read_instance
+from seggen_d2.sources.coco_panoptic import check_segments
+from seggen_d2.sources.records import check_same_size
+
+from .format import Sample
+
+_logger = logging.getLogger(__name__)
+_PNG, _ORIENTATION = b"\x89PNG\r\n\x1a\n", 0x0112
+
+
+class Converter:
+    """The samples of a dataset, by number.
+
+    Args:
+        source: the dataset.
+        strategy: what the samples are called.
+        source_pattern: a regular expression that finds in a file's stem the name of the real image it was made from:
+            its first group, or all it matches. "" takes the dataset's own ``source_id``.
+        quality: of images that are not JPEG yet, 1 to 100; JPEGs are copied byte for byte.
+        reduce_zero: masks hold 0 for unlabelled and ids from 1 (ADE20K's coding).
+    """
+
+    def __init__(self, source: Source, strategy: str, source_pattern: str, quality: int, reduce_zero: bool):
+        self.source, self.strategy, self.quality, self.reduce_zero = source, strategy, quality, reduce_zero
+        if isinstance(source, FolderSource):
+            self.files = [(file, source.mask_of(file)) for file in source.files]
+            self._records = None
+        else:
+            self._records = source.records()
+            self.files = [(Path(r["file_name"]), r.get("pan_seg_file_name")) for r in self._records]
+        self.source_ids = _source_ids([image for image, _ in self.files], source_pattern) if source_pattern else None
+        if reduce_zero and source.task != "semantic":
+            raise SegGenError("only semantic masks have ids to count from 0", found=f"task {source.task}")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def key(self, number: int) -> str:
+        """The key of sample ``number``."""
+        return f"{self.strategy}-{number:09d}"
+
+    def source_id(self, number: int) -> str:
+        """The real image that sample ``number`` was made from."""
+        return self.source_ids[number] if self.source_ids else str(self.record(number)["source_id"])
+
+    def record(self, number: int) -> dict[str, Any]:
+        """The dataset's record."""
+        return self.source.record(self.files[number][0]) if self._records is None else self._records[number]
+
+    def __call__(self, number: int) -> Sample | str:
+        """Sample ``number``, or why it cannot be one.
+
+        Raises:
+            SegGenError: a file is missing or broken, sizes differ, or a label is unknown.
+        """
+        record = self.record(number)
+        image = read_image(record["file_name"])
+        made = _MAKERS[self.source.task](record, image, self.source.categories, self.reduce_zero)
+        if isinstance(made, str):
+            return made
+        return Sample(
+            key=self.key(number),
+            image=jpeg_of(record["file_name"], image, self.quality),
+            source_id=self.source_ids[number] if self.source_ids else str(record["source_id"]),
+            strategy=self.strategy,
+            seed=0,
+            caption=str(record.get("caption", "")),
+            height=image.shape[0],
+            width=image.shape[1],
+            **made,
+        )
+
+
+def _source_ids(files: list[Path], pattern: str) -> list[str]:
+    try:
+        finds = re.compile(pattern)
+    except re.error as error:
+        raise SegGenError(
+            f"the source pattern {pattern!r} is no regular expression", expected=r"such as (.+)_\d+$", found=str(error)
+        ) from error
+    matches = [finds.search(file.stem) for file in files]
+    ids = [match.group(1 if finds.groups else 0) if match else "" for match in matches]
+    missing = [file for file, name in zip(files, ids, strict=True) if not name]
+    if missing:
+        raise SegGenError(
+            f"the source pattern {pattern!r} finds no source in {len(missing)} of {len(files)} file names",
+            expected="the name of the real image in each stem",
+            found=missing[0].stem,
+            remedy=r"mend the pattern: (.+)_\d+$ finds ADE_train_00000001 in ADE_train_00000001_3",
+        )
+    return ids
+
+
+def jpeg_of(path: str, image: np.ndarray, quality: int) -> bytes:
+    """A JPEG file's own bytes; any other image, ``(H, W, 3)`` uint8 RGB, as JPEG without chroma subsampling.
+
+    Raises:
+        SegGenError: the file asks viewers to turn it, which its mask does not do.
+    """
+    data = read_bytes(path, "image")
+    with Image.open(io.BytesIO(data)) as header:
+        turned = header.getexif().get(_ORIENTATION, 1)
+        if turned != 1:
+            raise SegGenError(
+                f"image {path} is stored turned",
+                expected="EXIF orientation 1, or none",
+                found=f"EXIF orientation {turned}: readers that heed it turn the image, and not its mask",
+                remedy="save it upright, in its mask's position, without that tag",
+            )
+        if header.format == "JPEG":
+            return data
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def _semantic(record: dict[str, Any], image: np.ndarray, categories: Categories, reduce_zero: bool) -> dict[str, Any]:
+    path = record["sem_seg_file_name"]
+    data = read_bytes(path, "mask")
+    labels = read_label_map(data, path)
+    check_same_size(record["file_name"], image, path, labels)
+    if reduce_zero:
+        labels = np.where(labels == 0, categories.ignore_id, labels.astype(np.int64) - 1)
+    check_labels(labels, categories, path)
+    keeps = data.startswith(_PNG) and not reduce_zero
+    return {"mask": data if keeps else label_map_png(labels), "histogram": histogram(labels, categories)}
+
+
+def _panoptic(record: dict[str, Any], image: np.ndarray, categories: Categories, _: bool) -> dict[str, Any]:
+    path = record["pan_seg_file_name"]
+    data = read_bytes(path, "panoptic mask")
+    ids = read_panoptic_png(data, path)
+    check_same_size(record["file_name"], image, path, ids)
+    check_segments(ids, record["segments_info"], path)
+    areas = dict(zip(*(values.tolist() for values in np.unique(ids, return_counts=True)), strict=True))
+    segments = [s for s in record["segments_info"] if s["id"] in areas]
+    _tell_empty(len(record["segments_info"]) - len(segments), "segments", path)
+    names = ("id", "category_id", "iscrowd", "bbox")
+    facts = [{**{name: s[name] for name in names}, "area": s.get("area", areas[s["id"]])} for s in segments]
+    pixels = np.zeros(len(categories), np.int64)
+    for segment in segments:
+        pixels[segment["category_id"]] += areas[segment["id"]]
+    return {"mask": data if data.startswith(_PNG) else panoptic_png(ids), "histogram": pixels, "segments": tuple(facts)}
+
+
+def _instance(record: dict[str, Any], image: np.ndarray, categories: Categories, _: bool) -> dict[str, Any] | str:
+    height, width = image.shape[:2]
+    if (record["height"], record["width"]) != (height, width):
+        raise SegGenError(
+            f"image {record['file_name']} has another size than its annotations",
+            expected=f"{record['height']} x {record['width']} (H x W)",
+            found=f"{height} x {width}",
+            remedy="images and annotations must come from one release",
+        )
+    ids, found = np.zeros((height, width), np.int64), []
+    for part in record["annotations"]:
+        mask = read_instance(part, height, width, f"an annotation of {record['file_name']}")
+        if mask.any():
+            found.append((part, mask))
+    _tell_empty(len(record["annotations"]) - len(found), "objects", record["file_name"])
+    if all(part["iscrowd"] for part, _ in found):
+        return "it holds no object but crowds, and hosts' mappers need one"
+    found.sort(key=lambda pair: -int(pair[1].sum()))  # small objects lie on top
+    pixels = np.zeros(len(categories), np.int64)
+    for number, (_, mask) in enumerate(found, start=1):
+        ids[mask] = number
+    for number, (part, _) in enumerate(found, start=1):
+        pixels[part["category_id"]] += np.count_nonzero(ids == number)
+    return {
+        "mask": panoptic_png(ids),
+        "histogram": pixels,
+        "annotations": tuple(_object(part, mask, n) for n, (part, mask) in enumerate(found, start=1)),
+    }
+
+
+def _object(part: dict[str, Any], mask: np.ndarray, number: int) -> dict[str, Any]:
+    drawn = part["segmentation"]
+    return {
+        "id": number,
+        **{name: part[name] for name in ("category_id", "iscrowd", "bbox", "bbox_mode")},
+        "area": part.get("area", int(mask.sum())),
+        "segmentation": drawn if isinstance(drawn, list) else polygons_from_mask(mask),
+        "rle": encode_mask(mask),
+    }
+
+
+def _tell_empty(count: int, what: str, where: str | os.PathLike) -> None:
+    if count:
+        _logger.warning("%d %s of %s have no pixel and are left out", count, what, where)
+
+
+_MAKERS = {"semantic": _semantic, "panoptic": _panoptic, "instance": _instance}
