@@ -1,0 +1,71 @@
+"""Detectron2's checkpointer for files from anywhere: nothing in them runs, and what does not fit is an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detectron2.checkpoint import DetectionCheckpointer
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.modeling.mismatch import Mismatch, brief, compare
+from seggen_d2.modeling.upstream_checkpoint import check_architecture, class_head, read_checkpoint
+from seggen_d2.modeling.upstream_names import modern_name
+
+
+class SafeCheckpointer(DetectionCheckpointer):
+    """``DetectionCheckpointer`` for any model, with three differences.
+
+    ``.pkl`` files are read by a reader that builds arrays and tensors only, ``.pth`` files with weights only. A class
+    head of another number of categories is left as it was drawn, and the log says so. A checkpoint of another
+    architecture raises ``SegGenError``, where Detectron2 logs a warning and trains on.
+    """
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        self._source = filename
+        if filename.endswith(".pyth"):
+            raise SegGenError(f"checkpoint {filename} is of a kind that is not read", expected=".pth or .pkl", found=".pyth",
+                              remedy="save its 'model_state' as a .pth file")
+        if not filename.endswith(".pkl"):
+            return super()._load_file(filename)
+        content = read_checkpoint(filename)
+        if "model" in content and "__author__" in content:
+            return content
+        blobs = content.get("blobs", content)  # of Caffe2
+        weights = {name: value for name, value in blobs.items() if not name.endswith("_momentum")}
+        return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+
+    def _torch_load(self, f: str) -> dict[str, Any]:
+        return read_checkpoint(f)
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        if checkpoint.get("matching_heuristics", False):
+            return self._load_backbone(checkpoint)
+        own, state = self.model.state_dict(), checkpoint["model"]
+        names = {self._name_in(own, name): name for name in state}
+        mismatch = compare(own, {known: state[name] for known, name in names.items()})
+        check_architecture(mismatch, self._source, backbone_only=False)
+        head = class_head(mismatch)
+        for name in head:
+            del state[names[name]]
+        incompatible = super()._load_model(checkpoint)
+        if head:
+            self.logger.warning("%s: %s", self._source, brief("re-initialised for another number of categories", head))
+            incompatible.missing_keys[:] = [name for name in incompatible.missing_keys if name not in head]
+        return incompatible
+
+    def _load_backbone(self, checkpoint: dict[str, Any]) -> Any:
+        """Detectron2 matches names by their ends, and passes over what it cannot match."""
+        own, state = self.model.state_dict(), {f"backbone.{name}": value for name, value in checkpoint["model"].items()}
+        incompatible = super()._load_model(checkpoint)
+        missing = {name for name in incompatible.missing_keys if name.startswith("backbone.")}
+        shapes = compare({name: own[name] for name in missing}, state).shapes
+        unexpected = tuple(f"backbone.{name}" for name in incompatible.unexpected_keys)
+        missing -= shapes.keys()
+        check_architecture(Mismatch(tuple(sorted(missing)), unexpected, shapes), self._source, backbone_only=True)
+        return incompatible
+
+    @staticmethod
+    def _name_in(own: dict[str, Any], name: str) -> str:
+        """A key as the model has it: without the prefix of distributed training, and of today's release."""
+        name = name.removeprefix("module.")
+        return name if name in own else modern_name(name)
