@@ -286,7 +286,6 @@ def test_data_and_banks_that_do_not_fit_are_refused(config, tmp_path):
         "SEGGEN.BANKS",
         write_bank(tmp_path / "leak", range(2), sources=["scene0", "scene100"]),
     )
-    refused(config, "not part of this version", "SEGGEN.ENGINE", "detectron2")
     refused(config, "P_AUG is out of range", "SEGGEN.STAGES", "[{'P_AUG': 1.2, 'ITERATIONS': 2}]")
     sets = load_config(config)[0].SEGGEN.DATASETS
     twice = write_dataset(tmp_path / "twice", "toy_test", range(1))
@@ -350,3 +349,24 @@ def test_learning_rates_begin_and_end_where_they_should():
     assert all(poly(t) >= poly(t + 1) for t in range(10, 100))
     steps = learning_rate_factor(100, schedule="WarmupMultiStepLR", steps=[0.5, 80])
     assert [round(steps(t), 4) for t in (0, 49, 50, 79, 80)] == [1, 1, 0.1, 0.1, 0.01]
+
+
+def test_upstream_weights_are_files_not_addresses(config, tmp_path):
+    address = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
+    with pytest.raises(SegGenError, match=re.escape("https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/")):
+        train_net(config, ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.WEIGHTS", address])
+    with pytest.raises(SegGenError, match="none.pkl does not exist"):
+        train_net(config, ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.WEIGHTS", str(tmp_path / "none.pkl")])
+
+
+def test_a_checkpoint_in_upstreams_names_starts_a_training(config, tmp_path):
+    from seggen_d2.modeling.upstream_names import to_upstream
+
+    run = experiment(load_config(config, ["SEED", "9"])[0])
+    torch.save({"model": to_upstream(run.model.network.state_dict())}, tmp_path / "start.pth")
+    pairs = ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.WEIGHTS", str(tmp_path / "start.pth"), "SOLVER.MAX_ITER", "1"]
+    train_net(config, [*pairs, "SOLVER.BASE_LR", "1e-9", "SEGGEN.BANKS", "[]"])
+    begun, ended = run.model.network.state_dict(), weights(tmp_path / "out")
+    moved = [name for name, value in ended.items() if value.is_floating_point() and "running" not in name
+             and not torch.allclose(value, begun[name], atol=1e-6)]
+    assert not moved

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
@@ -18,7 +18,10 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json
 from seggen_d2.modeling import Mask2Former
 from seggen_d2.modeling.mismatch import brief, compare
+from seggen_d2.modeling.upstream_checkpoint import load_upstream
 
+logger = logging.getLogger(__name__)
+_DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"  # what Detectron2 reads as detectron2://
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -31,10 +34,32 @@ def save_network(model: Mask2Former, folder: str | os.PathLike) -> None:
 def load_network(model: Mask2Former, weights: str | os.PathLike) -> None:
     """Load a checkpoint folder (or a hub id, where there is no such folder) into ``model``.
 
+    A file of upstream Mask2Former (``.pkl``, ``.pth``) serves too, also a backbone's alone.
+
     Raises:
         SegGenError: there is none, or it is of another model: keys missing, unexpected, or of another shape.
     """
+    if str(weights).endswith((".pkl", ".pth")):
+        logger.info("%s", load_upstream(model, _here(str(weights))))
+        return
     model.network.load_state_dict(_same_keys(model.network, _read_weights(weights), str(weights)))
+
+
+def _here(weights: str) -> str:
+    """A file on this machine.
+
+    Raises:
+        SegGenError: it is an address.
+    """
+    if "://" not in weights:
+        return weights
+    address = weights.replace("detectron2://", _DETECTRON2_FILES)
+    raise SegGenError(
+        f"MODEL.WEIGHTS: the transformers engine downloads no {weights}",
+        expected="a file or a checkpoint folder",
+        found=weights,
+        remedy=f"download {address} and name the file, or name MODEL.BACKBONE.WEIGHTS with MODEL.WEIGHTS ''",
+    )
 
 
 @contextmanager

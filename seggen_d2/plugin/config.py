@@ -15,6 +15,16 @@ from seggen_d2.foundation.options import load_yaml, merge, parse_overrides
 
 from .config_keys import add_keys, add_mask2former_keys
 
+# What the trainer does whatever these keys say.
+_TRAINER: dict[str, Any] = {
+    "VIS_PERIOD": 0,
+    "DATALOADER.ASPECT_RATIO_GROUPING": False,
+    "MODEL.BACKBONE.WEIGHTS": "",
+    "SOLVER.REFERENCE_WORLD_SIZE": 0,
+    "SOLVER.TENSORBOARD": True,
+    "TEST.AUG.ENABLED": False,
+    "TEST.PRECISE_BN.ENABLED": False,
+}
 # Beginnings of the keys whose ranges are both engines'; of the rest Detectron2 allows other values.
 _CHECKED = (
     "SEGGEN.",
@@ -159,14 +169,23 @@ def _follow(cfg: Any, given: Mapping[str, Any]) -> None:
 
 
 def _not_honoured(cfg: Any, given: Mapping[str, Any]) -> list[str]:
-    """Keys given that do nothing: a stock model knows none of this package's, and SegGenMask2Former not all of stock's."""
-    if cfg.MODEL.META_ARCHITECTURE != ARCHITECTURE:
-        return sorted(key for key in given if key in OURS and key.startswith("MODEL."))
+    """Keys given whose value nothing reads.
+
+    A stock model knows none of this package's keys, and SegGenMask2Former not all of stock's.
+    """
     from .architecture import UNHONOURED_KEYS
 
-    done = {**always(cfg), **{f"MODEL.RESNETS.{key}": value for key, value in RESNET_FIXED.items()}}
-    done["MODEL.SWIN.PRETRAIN_IMG_SIZE"] = cfg.MODEL.SWIN.PRETRAIN_IMG_SIZE  # of no bearing without APE, also upstream
-    return sorted(key for key in UNHONOURED_KEYS if key in given and plain(_get(cfg, key)) != done.get(key))
+    done = dict(_TRAINER)
+    if cfg.MODEL.META_ARCHITECTURE != ARCHITECTURE:
+        done.update((key, None) for key in OURS if key.startswith("MODEL."))
+    else:
+        fixed = {f"MODEL.RESNETS.{key}": value for key, value in RESNET_FIXED.items()}
+        # Without APE the images' size at pre-training has no bearing, upstream neither.
+        fixed["MODEL.SWIN.PRETRAIN_IMG_SIZE"] = cfg.MODEL.SWIN.PRETRAIN_IMG_SIZE
+        done.update((key, {**always(cfg), **fixed}.get(key)) for key in UNHONOURED_KEYS)
+    if cfg.INPUT.DATASET_MAPPER_NAME.startswith("mask_former_"):
+        done["INPUT.RANDOM_FLIP"] = "horizontal"  # of Mask2Former's mappers, in either version
+    return sorted(key for key, value in done.items() if key in given and plain(_get(cfg, key)) != value)
 
 
 def _device() -> str:

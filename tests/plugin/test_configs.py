@@ -180,6 +180,21 @@ def test_a_stock_model_takes_our_backbones_by_its_own_names_and_what_it_ignores_
 
 
 @pytest.mark.parametrize(
+    ("pair", "listed"),
+    [
+        (["TEST.AUG.ENABLED", "True"], ["TEST.AUG.ENABLED"]),
+        (["TEST.AUG.ENABLED", "False"], []),
+        (["INPUT.RANDOM_FLIP", "none"], ["INPUT.RANDOM_FLIP"]),
+        (["MODEL.BACKBONE.WEIGHTS", "microsoft/resnet-50"], ["MODEL.BACKBONE.WEIGHTS"]),
+        (["MODEL.MASK_FORMER.ENC_LAYERS", "3"], ["MODEL.MASK_FORMER.ENC_LAYERS"]),
+        (["MODEL.MASK_FORMER.DEC_LAYERS", "4", "SEGGEN.EMA", "0.99", "MODEL.ROI_HEADS.NUM_CLASSES", "3"], []),
+    ],
+)
+def test_keys_that_nothing_reads_are_listed_where_given(pair, listed):
+    assert load_config(CONFIGS / ADE / "mask2former_R50_swap.yaml", pair)[1] == listed
+
+
+@pytest.mark.parametrize(
     ("pair", "words"),
     [
         (["SEGGEN.PAUG", "0.6"], "did you mean 'SEGGEN.P_AUG'?"),
