@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from bank_samples import info, sample
 
-from seggen_d2.bank import Bank, BankWriter, export_folders, open_member
-from seggen_d2.bank.importing import import_bank
+from seggen_d2.bank import Bank, BankWriter, export_folders, import_bank, open_member
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import label_map_png
 from seggen_d2.segmentation.outlines import mask_from_polygons

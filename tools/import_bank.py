@@ -76,7 +76,7 @@ def open_source(given: argparse.Namespace):
 
 def main() -> None:
     given = parser().parse_args()
-    from seggen_d2.bank.importing import ImportOptions, import_bank
+    from seggen_d2.bank import ImportOptions, import_bank
 
     names = ("strategy", "source_pattern", "quality", "reduce_zero", "shard_size", "limit", "keep_going")
     options = ImportOptions(**{name: getattr(given, name) for name in names})

@@ -3,6 +3,8 @@
 Opening a bank and reading it imports neither torch nor, once its look-up table exists, pyarrow.
 """
 
+from typing import Any
+
 from .export import export_folders
 from .format import FORMAT_VERSION, Rejection, Sample
 from .info import BankInfo, read_info
@@ -16,19 +18,26 @@ __all__ = [
     "BankInfo",
     "BankPathHandler",
     "BankWriter",
+    "ImportOptions",
     "Rejection",
     "Sample",
     "bank_path_manager",
     "export_folders",
+    "import_bank",
     "open_member",
     "read_info",
     "verify_bank",
 ]
 
 
-def __getattr__(name: str) -> type:
-    if name == "BankWriter":  # it needs pyarrow, which costs each process that only reads some 40 MB
-        from .writer import BankWriter
+_OF_PYARROW = {"BankWriter": "writer", "ImportOptions": "importing", "import_bank": "importing"}
 
-        return BankWriter
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_PYARROW:  # imported when used: pyarrow costs each process that only reads some 40 MB
+        if _OF_PYARROW[name] == "writer":
+            from . import writer as module
+        else:
+            from . import importing as module
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
