@@ -30,14 +30,13 @@ __all__ = [
 ]
 
 
-_OF_PYARROW = {"BankWriter": "writer", "ImportOptions": "importing", "import_bank": "importing"}
+def __getattr__(name: str) -> Any:  # what needs pyarrow, which costs each process that only reads some 40 MB
+    if name == "BankWriter":
+        from .writer import BankWriter
 
+        return BankWriter
+    if name in ("ImportOptions", "import_bank"):
+        from . import importing
 
-def __getattr__(name: str) -> Any:
-    if name in _OF_PYARROW:  # imported when used: pyarrow costs each process that only reads some 40 MB
-        if _OF_PYARROW[name] == "writer":
-            from . import writer as module
-        else:
-            from . import importing as module
-        return getattr(module, name)
+        return getattr(importing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
