@@ -12,6 +12,7 @@ from seggen_d2.mixing.leaks import check_leaks
 from seggen_d2.sources import load_dataset
 
 from .bank_dataset import PluginBank
+from .coco_semantic import register_coco_semantic
 from .label_space import check_label_space, check_task, task_of
 from .registration import bank_root, check_registered, read_bank_info, register_all, register_source
 
@@ -28,13 +29,14 @@ TASKS = {  # INPUT.DATASET_MAPPER_NAME of Mask2Former and Mask DINO
 
 
 def register_from_config(cfg: Any) -> None:
-    """Register the files of ``SEGGEN.DATASETS`` and the banks under ``SEGGEN.BANK_ROOT``.
+    """Register the files of ``SEGGEN.DATASETS``, the banks under ``SEGGEN.BANK_ROOT``, and COCO with semantic labels.
 
     Raises:
         SegGenError: a file cannot be read, the root is no folder, or a bank does not fit its name.
     """
     for file in cfg.SEGGEN.DATASETS:
         register_source(load_dataset(file))
+    register_coco_semantic([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     if cfg.SEGGEN.BANK_ROOT:
         register_all(cfg.SEGGEN.BANK_ROOT)
 
