@@ -17,6 +17,7 @@ BENCHMARKS = {  # name: (module:function, what it measures)
     "bank": ("seggen_d2.bank.bench:bank_read_rows", "10,000 random reads of a bank's samples against plain files"),
     "index": ("seggen_d2.bank.bench:index_rows", "opening a bank of 1.2 million samples and finding samples in it"),
     "swap": ("seggen_d2.mixing.bench:swap_rows", "the mapper with the swap against the bare one"),
+    "mapper": ("seggen_d2.plugin.bench:mapper_rows", "the mapper against Mask2Former's own; needs Detectron2 and both"),
     "sample": ("seggen_d2.generators.bench:sample_rows", "the share of sampling time outside the networks"),
 }
 
