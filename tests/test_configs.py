@@ -70,13 +70,20 @@ def test_a_small_setting_trains_as_long_as_the_others_beside_it(name):
 def test_the_transformers_engine_reads_the_semantic_settings(name):
     cfg, ignored = load_config(ROOT / name)
     assert set(ignored) == ENGINES_DIFFER
-    name_of, side = ("swin-large", 640) if "swin-large" in name else ("resnet50", 512)
-    backbone = cfg.MODEL.BACKBONE
-    assert (backbone.NAME, cfg.INPUT.CROP.SIZE) == (name_of, [side, side])
-    assert backbone.FREEZE_NORM is (name_of == "resnet50")
+    chosen, frozen, crop = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_NORM, list(cfg.INPUT.CROP.SIZE)
+    swin = ("swin-large", False, [640, 640])
+    assert (chosen, frozen, crop) == (swin if "swin-large" in name else ("resnet50", True, [512, 512]))
 
 
 @pytest.mark.parametrize("name", [name for name in PAPER if "coco" in name])
 def test_the_transformers_engine_refuses_the_other_tasks(name):
     with pytest.raises(SegGenError, match="is not what the transformers engine does"):
         load_config(ROOT / name)
+
+
+def test_the_readmes_files_exist():
+    text, folder = (ROOT / "configs/README.md").read_text(), ""
+    for line in text.splitlines():
+        folder = next(iter(re.findall(r"file in `(\S+)/`", line)), folder)
+        for file in re.findall(r"`(mask\S+\.yaml)`", line):
+            assert (ROOT / "configs" / folder / file).is_file(), line

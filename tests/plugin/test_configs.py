@@ -218,3 +218,13 @@ def test_the_number_of_classes_comes_from_the_dataset():
     complete(cfg)
     assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 3 and cfg.is_frozen()
     MetadataCatalog.remove("configs_of_three")
+
+
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_this_packages_model_has_all_that_a_file_asks_for(name):
+    from seggen_d2.plugin.architecture import model_options
+
+    options = model_options(load_config(CONFIGS / name)[0])
+    assert options["queries"] == (200 if "coco" in name and "swin" in name else 100)
+    assert options["num_classes"] == (150 if "ade" in name else 133 if "panoptic" in name else 80)
+    assert options["freeze_norm"] and options["freeze_at"] == 0 if "R50" in name else options["backbone"].startswith("swin")
