@@ -8,7 +8,7 @@ import sys
 PACKAGES = {  # name: (what it serves, where its instructions are)
     "torch": ("everything", "https://pytorch.org"),
     "detectron2": ("everything", "https://github.com/facebookresearch/detectron2/blob/main/INSTALL.md"),
-    "transformers": ("SegGenMask2Former", "pip install '.[train]'"),
+    "transformers": ("SegGenMask2Former", "pip install '.[plugin]'"),
     "pyarrow": ("banks", "pip install ."),
     "pytest": ("the tests", "pip install pytest"),
     "mask2former": ("stock Mask2Former", "https://github.com/facebookresearch/Mask2Former (clone it, put the clone on PYTHONPATH)"),
