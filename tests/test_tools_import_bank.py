@@ -140,6 +140,24 @@ def test_ids_counted_from_one(folder):
     bank.close()
 
 
+def test_variants_may_share_the_mask_of_their_source(folder):
+    for number, stem in enumerate(STEMS):
+        own = folder / "masks" / f"{stem}.png"
+        if number % 3:
+            own.unlink()
+        else:
+            own.rename(own.with_name(f"{stem[:-2]}.png"))
+    import_bank(source_of(folder), folder / "bank", ImportOptions(source_pattern="^scene_[0-9]+"))
+    bank = Bank(folder / "bank")
+    found = [read_label_map(bank.read(bank.key(n), "png")) for n in range(12)]
+    assert all(np.array_equal(labels, masks_of(number // 3 * 3)) for number, labels in enumerate(found))
+    assert bank.record(11)["source_id"] == "scene_003"
+    bank.close()
+    (folder / "masks" / "scene_003.png").unlink()
+    with pytest.raises(SegGenError, match="3 of 12 images have no mask\n.*scene_003.png"):
+        import_bank(source_of(folder), folder / "other", ImportOptions(source_pattern="^scene_[0-9]+"))
+
+
 def turned(path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -18,8 +18,8 @@ EXAMPLES = r"""
 examples:
   FreeMask's images of ADE20K, for the label space of Detectron2's dataset; ADE_train_00000001_3.jpg was made for
   ADE_train_00000001, so that SEGGEN.SAMPLING paired works:
-    python tools/import_bank.py --images freemask/images --masks freemask/annotations --like ade20k_sem_seg_train \
-        --source-pattern '(.+)_\d+$' --licence "see FreeMask's terms" --output banks/freemask
+    python tools/import_bank.py --images freemask/images --masks ADEChallengeData2016/annotations/training --reduce-zero \
+        --like ade20k_sem_seg_train --source-pattern '(.+)_\d+$' --licence "see FreeMask's terms" --output banks/freemask
 
   renderings of a game, with three categories of their own:
     python tools/import_bank.py --images renders/rgb --masks renders/ids --categories road sky car \
@@ -43,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--output", required=True, type=Path, metavar="DIR", help="the bank's folder")
     words.add_argument("--strategy", default="imgsyn", help="what the samples are: imgsyn, masksyn, or a word of your own (default: imgsyn)")
     words.add_argument("--source-pattern", default="", metavar="REGEX",
-                       help="finds the name of the real image in a file's stem: its first group, or all it matches (default: the stem)")
+                       help="finds the name of the real image in a file's stem: its first group, or all it matches (default: the stem); "
+                       "an image without a mask of its own name has that one's")
     words.add_argument("--licence", default="not stated", help="of the images; kept in bank.json")
     words.add_argument("--quality", type=int, default=95, help="of images that are not JPEG yet (default: 95)")
     words.add_argument("--limit", type=int, default=0, help="import the first so many (default: all)")

@@ -35,37 +35,45 @@ class Converter:
         source: the dataset.
         strategy: what the samples are called.
         source_pattern: a regular expression that finds in a file's stem the name of the real image it was made from:
-            its first group, or all it matches. "" takes the dataset's own ``source_id``.
+            its first group, or all it matches. "" takes the dataset's own ``source_id``. In a folder of images, one
+            without a mask of its own name has its source's.
         quality: of images that are not JPEG yet, 1 to 100; JPEGs are copied byte for byte.
         reduce_zero: masks hold 0 for unlabelled and ids from 1 (ADE20K's coding).
     """
 
     def __init__(self, source: Source, strategy: str, source_pattern: str, quality: int, reduce_zero: bool):
         self.source, self.strategy, self.quality, self.reduce_zero = source, strategy, quality, reduce_zero
-        if isinstance(source, FolderSource):
-            self.files = [(file, source.mask_of(file)) for file in source.files]
-            self._records = None
-        else:
-            self._records = source.records()
-            self.files = [(Path(r["file_name"]), r.get("pan_seg_file_name")) for r in self._records]
-        self.source_ids = _source_ids([image for image, _ in self.files], source_pattern) if source_pattern else None
+        self._records = None if isinstance(source, FolderSource) else source.records()
+        images = source.image_files() if self._records is None else [Path(r["file_name"]) for r in self._records]
+        self.source_ids = _source_ids(images, source_pattern) if source_pattern else None
+        self.files = list(zip(images, self._masks(images), strict=True))
         if reduce_zero and source.task != "semantic":
             raise SegGenError("only semantic masks have ids to count from 0", found=f"task {source.task}")
+
+    def _masks(self, images: list[Path]) -> list[Path | str | None]:
+        """Each image's mask file; in a folder its own, else the one of the image it was made from."""
+        if self._records is not None:
+            return [record.get("pan_seg_file_name") for record in self._records]
+        masks = [self.source.mask_of(image) for image in images]
+        if self.source_ids:
+            pairs = zip(masks, self.source_ids, strict=True)
+            masks = [mask if mask.is_file() else mask.with_name(f"{name}.png") for mask, name in pairs]
+        self.source.check_masks(images, masks)
+        return masks
 
     def __len__(self) -> int:
         return len(self.files)
 
     def key(self, number: int) -> str:
-        """The key of sample ``number``."""
+        """Of sample ``number``."""
         return f"{self.strategy}-{number:09d}"
-
-    def source_id(self, number: int) -> str:
-        """The real image that sample ``number`` was made from."""
-        return self.source_ids[number] if self.source_ids else str(self.record(number)["source_id"])
 
     def record(self, number: int) -> dict[str, Any]:
         """The dataset's record."""
-        return self.source.record(self.files[number][0]) if self._records is None else self._records[number]
+        if self._records is not None:
+            return self._records[number]
+        image, mask = self.files[number]
+        return {**self.source.record(image), "sem_seg_file_name": str(mask)}
 
     def __call__(self, number: int) -> Sample | str:
         """Sample ``number``, or why it cannot be one.

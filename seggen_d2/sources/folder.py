@@ -54,15 +54,28 @@ class FolderSource:
         Raises:
             SegGenError: a folder is missing or empty, or an image has no mask.
         """
-        files = self._image_files()
-        missing = [f for f in files if not self.mask_of(f).is_file()]
-        if missing:
-            raise SegGenError(f"dataset {self.name}: {len(missing)} of {len(files)} images have no mask",
-                              expected=str(self.mask_of(missing[0])), found=f"no such file, for {missing[0]}",
-                              remedy="give each image a PNG mask of the same stem, or take the image out")
+        files = self.image_files()
+        self.check_masks(files, [self.mask_of(file) for file in files])
         return files
 
-    def _image_files(self) -> list[Path]:
+    def check_masks(self, images: list[Path], masks: list[Path]) -> None:
+        """Each image has its mask.
+
+        Raises:
+            SegGenError: some have none; the first is named.
+        """
+        missing = [pair for pair in zip(images, masks, strict=True) if not pair[1].is_file()]
+        if missing:
+            raise SegGenError(f"dataset {self.name}: {len(missing)} of {len(images)} images have no mask",
+                              expected=str(missing[0][1]), found=f"no such file, for {missing[0][0]}",
+                              remedy="give each image a PNG mask of the same stem, or take the image out")
+
+    def image_files(self) -> list[Path]:
+        """The images by name.
+
+        Raises:
+            SegGenError: a folder is missing or empty.
+        """
         for folder in (self.images, self.masks):
             if not folder.is_dir():
                 raise SegGenError(f"dataset {self.name}: folder {folder} does not exist", remedy="check the paths in the dataset's YAML file")
