@@ -74,6 +74,9 @@ def test_yaml_bases_are_merged(tmp_path):
     (tmp_path / "base.yaml").write_text("_BASE_: top.yaml\n")
     with pytest.raises(SegGenError, match="its own _BASE_"):
         load_yaml(tmp_path / "top.yaml")
+    (tmp_path / "code.yaml").write_text('a: !!python/object/apply:eval ["1 + 1"]')
+    with pytest.raises(SegGenError, match="write the value out"):
+        load_yaml(tmp_path / "code.yaml")
 
 
 def test_overrides():

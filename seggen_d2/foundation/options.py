@@ -31,6 +31,9 @@ def _load_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise SegGenError(f"config {path} is its own _BASE_", found=" -> ".join(p.name for p in (*seen, resolved)))
     try:
         values = yaml.safe_load(read_bytes(path, "config"))
+    except yaml.constructor.ConstructorError as error:
+        raise SegGenError(f"config {path} holds more than plain YAML", expected="numbers, texts, lists and mappings",
+                          found=str(error), remedy="write the value out: tags that run code (!!python/...) are not read") from error
     except yaml.YAMLError as error:
         raise SegGenError(f"config {path} is not YAML", found=str(error), remedy="mend the line named") from error
     if not isinstance(values, dict):

@@ -113,6 +113,18 @@ def test_baselines_are_upstreams_key_by_key(name):
     assert {key: flat(ours)[key] for key in extra} == {key: flat(get_defaults())[key] for key in extra}
 
 
+@pytest.mark.parametrize("file", [file for file in UPSTREAM.values() if file.startswith("coco")])
+def test_upstreams_own_files_load_as_upstream_loads_them(file):
+    theirs, folder = of_mask2former()
+    if not folder.is_dir():
+        pytest.skip("Mask2Former's configs do not lie beside its package")
+    theirs.merge_from_file(str(folder / file))
+    ours, ignored = load_config(folder / file)
+    assert not ignored and {key: flat(ours)[key] for key in flat(theirs)} == {
+        **flat(theirs), "MODEL.DEVICE": ours.MODEL.DEVICE
+    }
+
+
 @pytest.mark.parametrize("name", DERIVED)
 def test_settings_differ_from_their_baseline_by_what_is_listed(name):
     stem, setting = name.removesuffix(".yaml").rsplit("_", 1)
