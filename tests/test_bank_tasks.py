@@ -7,6 +7,7 @@ import coco_samples as coco
 import numpy as np
 import pytest
 from bank_samples import info, sample
+from PIL import Image
 
 from seggen_d2.bank import Bank, BankWriter, export_folders, import_bank, open_member
 from seggen_d2.foundation.errors import SegGenError
@@ -86,6 +87,23 @@ def test_an_image_of_crowds_alone_is_a_rejection(tmp_path):
     summary = import_bank(load_dataset(tmp_path / "instance.yaml"), tmp_path / "bank")
     assert summary.samples == 2 and [r.source_id for r in summary.rejections] == ["000000000285"]
     assert "no object but crowds" in str(summary)
+
+
+def test_an_image_of_another_size_than_its_annotations_is_named(tmp_path):
+    files = coco.write_coco(tmp_path)
+    Image.new("RGB", (coco.WIDTH, 19)).save(tmp_path / "images" / "000000000285.jpg")
+    for task, file in files.items():
+        with pytest.raises(SegGenError, match="000000000285.jpg has another size than its annotations\n.*20 x 28(.|\n)*19 x 28"):
+            import_bank(load_dataset(file), tmp_path / task)
+
+
+def test_a_segment_without_a_pixel_is_left_out_and_said(tmp_path, caplog):
+    files = coco.write_coco(tmp_path)
+    value = json.loads((tmp_path / "panoptic.json").read_text())
+    value["annotations"][0]["segments_info"].append({**coco.segments(0)[0], "id": 77})
+    (tmp_path / "panoptic.json").write_text(json.dumps(value))
+    import_bank(load_dataset(files["panoptic"]), tmp_path / "bank")
+    assert "1 segments of" in caplog.text and len(Bank(tmp_path / "bank").record(0)["segments_info"]) == 4
 
 
 def test_a_semantic_record_never_reads_its_json(tmp_path, monkeypatch):

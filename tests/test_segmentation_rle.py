@@ -1,5 +1,7 @@
 """Run-length masks and outlines against COCO's own tools."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,10 @@ def test_a_broken_run_is_named(counts):
 def test_what_is_no_run_is_named(rle):
     with pytest.raises(SegGenError, match="annotation 7 is none\n.*size"):
         decode_mask(rle, "annotation 7")
+
+
+@pytest.mark.parametrize(("module", "package"), [("cv2", "opencv-python-headless"), ("pycocotools", "pycocotools")])
+def test_a_package_that_is_absent_is_named(monkeypatch, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SegGenError, match=f"{package} is needed(.|\n)*pip install {package}"):
+        polygons_from_mask(np.eye(3)) if module == "cv2" else mask_from_polygons([[0, 0, 1, 1, 0, 1]], 3, 3)

@@ -101,6 +101,8 @@ def change(path, key, function):
          "000000000139.png holds segments that its JSON does not know(.|\n)*id 300 on"),
         ("panoptic", lambda f: (f / "panoptic/000000000139.png").write_bytes(panoptic_png(coco.ids(0)[:, :20])), "differ in size"),
         ("panoptic", lambda f: (f / "panoptic/000000000139.png").write_bytes(b""), "is empty"),
+        ("panoptic", lambda f: change(f / "panoptic.json", "images", lambda i: i[0].update(height=21)),
+         "139.jpg has another size than its annotations\n.*21 x 28(.|\n)*20 x 28"),
         ("panoptic", lambda f: (f / "panoptic.json").write_bytes((f / "instance.json").read_bytes()), "not panoptic"),
         ("instance", lambda f: (f / "images/000000000139.jpg").unlink(), "1 of 3 images are missing"),
         ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[1].update(category_id=90)), "category 90"),

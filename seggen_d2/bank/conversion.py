@@ -20,7 +20,7 @@ from seggen_d2.segmentation.panoptic import panoptic_png, read_panoptic_png
 from seggen_d2.segmentation.rle import encode_mask
 from seggen_d2.sources import FolderSource, Source, read_image, read_instance
 from seggen_d2.sources.coco_panoptic import check_segments
-from seggen_d2.sources.records import check_same_size
+from seggen_d2.sources.records import check_recorded_size, check_same_size
 
 from .format import Sample
 
@@ -83,6 +83,7 @@ class Converter:
         """
         record = self.record(number)
         image = read_image(record["file_name"])
+        check_recorded_size(record, image)
         made = _MAKERS[self.source.task](record, image, self.source.categories, self.reduce_zero)
         if isinstance(made, str):
             return made
@@ -173,13 +174,6 @@ def _panoptic(record: dict[str, Any], image: np.ndarray, categories: Categories,
 
 def _instance(record: dict[str, Any], image: np.ndarray, categories: Categories, _: bool) -> dict[str, Any] | str:
     height, width = image.shape[:2]
-    if (record["height"], record["width"]) != (height, width):
-        raise SegGenError(
-            f"image {record['file_name']} has another size than its annotations",
-            expected=f"{record['height']} x {record['width']} (H x W)",
-            found=f"{height} x {width}",
-            remedy="images and annotations must come from one release",
-        )
     ids, found = np.zeros((height, width), np.int64), []
     for part in record["annotations"]:
         mask = read_instance(part, height, width, f"an annotation of {record['file_name']}")

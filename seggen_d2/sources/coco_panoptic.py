@@ -13,7 +13,7 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation.panoptic import VOID, read_panoptic_png
 
 from .coco import CocoSource, annotation_facts, check_files, image_facts, need
-from .records import check_same_size, read_image
+from .records import check_recorded_size, check_same_size, read_image
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def read_panoptic(record: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         SegGenError: a file cannot be read, their sizes differ, or the id map holds a segment that the record lacks.
     """
     image, ids = read_image(record["file_name"]), read_panoptic_png(record["pan_seg_file_name"])
+    check_recorded_size(record, image)
     check_same_size(record["file_name"], image, record["pan_seg_file_name"], ids)
     check_segments(ids, record["segments_info"], str(record["pan_seg_file_name"]))
     return image, ids

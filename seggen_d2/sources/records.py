@@ -84,3 +84,16 @@ def check_same_size(image_file: str | os.PathLike, image: np.ndarray, mask_file:
         raise SegGenError(f"image {image_file} and its mask {mask_file} differ in size",
                           expected=f"a mask of {image.shape[0]} x {image.shape[1]} (H x W)", found=f"{mask.shape[0]} x {mask.shape[1]}",
                           remedy="pair each image with its own mask")
+
+
+def check_recorded_size(record: dict[str, Any], image: np.ndarray) -> None:
+    """An image has the height and width that its record tells, where it tells them.
+
+    Raises:
+        SegGenError: it has others.
+    """
+    wanted = record.get("height", image.shape[0]), record.get("width", image.shape[1])
+    if wanted != image.shape[:2]:
+        raise SegGenError(f"image {record['file_name']} has another size than its annotations",
+                          expected=f"{wanted[0]} x {wanted[1]} (H x W)", found=f"{image.shape[0]} x {image.shape[1]}",
+                          remedy="images and annotations must come from one release")
