@@ -32,7 +32,6 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
     Raises:
         SegGenError: a dataset or bank is unknown, unfit or leaks; a stage or size is out of range.
     """
-    choose_engine(cfg.SEGGEN.ENGINE)
     registry = DatasetRegistry(cfg.SEGGEN.DATASETS)
     tests = registry.get(cfg.DATASETS.TEST, "DATASETS.TEST")
     train = registry.get(cfg.DATASETS.TRAIN, "DATASETS.TRAIN") if training else tests
@@ -75,21 +74,6 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
         test_mapper=DatasetMapper(test_augmentations(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)),
         folder=Path(cfg.OUTPUT_DIR),
     )
-
-
-def choose_engine(name: str) -> None:
-    """``auto`` and ``transformers`` are this engine.
-
-    Raises:
-        SegGenError: Detectron2 was asked for.
-    """
-    if name == "detectron2":
-        raise SegGenError(
-            "SEGGEN.ENGINE detectron2: the Detectron2 plugin is not part of this version",
-            expected="auto | transformers",
-            found="detectron2",
-            remedy="set SEGGEN.ENGINE to transformers; the same config file serves",
-        )
 
 
 def bank_folders(cfg: CfgNode) -> list[str]:

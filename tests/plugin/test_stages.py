@@ -1,0 +1,134 @@
+"""Stages: each by its own rules, each from the one before, resumed where it stopped; results by type of evaluator."""
+
+import json
+
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from plugin.training_world import keyed, write_toy
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.plugin.evaluators import EVALUATORS, build_evaluator
+from seggen_d2.plugin.plan import plan
+from seggen_d2.plugin.results import plain, semantic
+from seggen_d2.plugin.stages import position, stage_configs, train_stages
+from seggen_d2.plugin.trainer import Trainer
+
+TWO = "[{'P_AUG': 1.0, 'ITERATIONS': 2}, {'P_AUG': 0.0, 'ITERATIONS': 3, 'BASE_LR': 5.0e-4}]"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return write_toy(tmp_path_factory.mktemp("stages"), "stages", SOLVER={"LOG_PERIOD": 1})
+
+
+def synthetic_shares(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    return {line["swap/synthetic_share"] for line in lines if "swap/synthetic_share" in line}
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["model"]
+
+
+def test_pretrain_then_finetune(config, tmp_path):
+    cfg = keyed(config, {"SEGGEN.STAGES": TWO, "OUTPUT_DIR": tmp_path})
+    train_stages(cfg)
+    assert synthetic_shares(tmp_path / "stage-0") == {1.0} and synthetic_shares(tmp_path / "stage-1") == {0.0}
+    final, last = weights(tmp_path / "model_final.pth"), weights(tmp_path / "stage-1/model_final.pth")
+    assert all(torch.equal(final[name], last[name]) for name in final)
+    metrics = json.loads((tmp_path / "metrics_final.json").read_text())
+    assert metrics["iterations"] == 5 and metrics["dataset"] == "stages_test" and len(metrics["per_class"]) == 8
+    assert "stage-1/model_final.pth (--resume" not in plan(cfg, resume=True)
+    # the second stage again, from the first one's weights alone
+    (tmp_path / "stage-1/last_checkpoint").unlink()
+    assert position(stage_configs(cfg)) == 0
+    train_stages(cfg, resume=True)
+    again = weights(tmp_path / "model_final.pth")
+    assert all(torch.equal(final[name], again[name]) for name in final)
+
+
+def test_a_run_without_resume_starts_anew(config, tmp_path, caplog):
+    cfg = keyed(config, {"OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 1})
+    (tmp_path / "last_checkpoint").write_text("model_0000000.pth")
+    train_stages(cfg)
+    assert (tmp_path / "model_final.pth").exists() and (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    assert not (tmp_path / "stage-0").exists()
+
+
+def test_a_stage_has_its_own_length_rate_steps_and_weights(config, tmp_path):
+    keys = {"SOLVER.MAX_ITER": 100, "SOLVER.STEPS": "[50, 90]", "SEGGEN.STAGES": TWO, "OUTPUT_DIR": tmp_path}
+    first, second = stage_configs(keyed(config, {**keys, "MODEL.WEIGHTS": "start.pth"}))
+    assert (first.SOLVER.MAX_ITER, first.SOLVER.BASE_LR, first.SEGGEN.P_AUG) == (2, 1e-3, 1.0)
+    assert (second.SOLVER.MAX_ITER, second.SOLVER.BASE_LR, second.SEGGEN.P_AUG) == (3, 5e-4, 0.0)
+    assert first.SOLVER.STEPS == (1, 2) and second.SOLVER.STEPS == (2, 3)
+    assert first.MODEL.WEIGHTS == "start.pth" and second.MODEL.WEIGHTS == str(tmp_path / "stage-0/model_final.pth")
+    own = TWO.replace("'BASE_LR': 5.0e-4", "'START_WEIGHTS': 'other.pth'")
+    assert stage_configs(keyed(config, {**keys, "SEGGEN.STAGES": own}))[1].MODEL.WEIGHTS == "other.pth"
+    (only,) = stage_configs(keyed(config, {**keys, "SEGGEN.STAGES": "[]"}))
+    assert only.OUTPUT_DIR == str(tmp_path) and only.SOLVER.STEPS == (50, 90)
+
+
+def test_the_learning_rate_follows_upstreams_schedules(config, tmp_path):
+    rates = {}
+    for name in ("WarmupPolyLR", "WarmupMultiStepLR"):
+        keys = {"SOLVER.LR_SCHEDULER_NAME": name, "SOLVER.STEPS": "[2]", "SOLVER.MAX_ITER": 4, "OUTPUT_DIR": tmp_path}
+        cfg = keyed(config, keys)
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+        scheduler, rates[name] = Trainer.build_lr_scheduler(cfg, optimizer), []
+        for _ in range(4):
+            rates[name].append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+    assert rates["WarmupPolyLR"] == pytest.approx([(1 - t / 4) ** 0.9 for t in range(4)])
+    assert rates["WarmupMultiStepLR"] == pytest.approx([1.0, 1.0, 0.1, 0.1])
+
+
+def test_a_stage_of_synthetic_samples_needs_a_bank(config):
+    with pytest.raises(SegGenError, match="no bank to swap from"):
+        stage_configs(keyed(config, {"SEGGEN.STAGES": TWO, "SEGGEN.BANKS": "[]"}))
+
+
+def names(evaluators):
+    return sorted(type(evaluator).__name__ for evaluator in evaluators._evaluators)
+
+
+@pytest.fixture
+def panoptic_name(tmp_path):
+    name = "stages_panoptic"
+    DatasetCatalog.register(name, lambda: [{"file_name": "a.jpg", "image_id": 1, "sem_seg_file_name": "a.png"}])
+    (tmp_path / "instances.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    MetadataCatalog.get(name).set(
+        evaluator_type="coco_panoptic_seg",
+        stuff_classes=["a", "b"],
+        ignore_label=255,
+        json_file=str(tmp_path / "instances.json"),
+        thing_dataset_id_to_contiguous_id={1: 0},
+        stuff_dataset_id_to_contiguous_id={2: 1},
+    )
+    yield name
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+
+
+def test_evaluators_by_type_and_switch(config, tmp_path, panoptic_name):
+    test = "MODEL.MASK_FORMER.TEST"
+    on = {f"{test}.PANOPTIC_ON": True, f"{test}.INSTANCE_ON": True, f"{test}.SEMANTIC_ON": True}
+    cfg = keyed(config, {"OUTPUT_DIR": tmp_path, **on})
+    assert names(build_evaluator(cfg, panoptic_name)) == ["COCOEvaluator", "COCOPanopticEvaluator", "SemSegEvaluator"]
+    assert names(build_evaluator(keyed(config, {"OUTPUT_DIR": tmp_path}), panoptic_name)) == ["SemSegEvaluator"]
+    saved = keyed(config, {"OUTPUT_DIR": tmp_path, "TEST.SAVE_PREDICTIONS": True})
+    assert names(build_evaluator(saved, "stages_test")) == ["PredictionWriter", "SemSegEvaluator"]
+    off = keyed(config, {f"{test}.SEMANTIC_ON": False})
+    with pytest.raises(SegGenError, match="would get no metrics"):
+        build_evaluator(off, panoptic_name)
+    MetadataCatalog.get("stages_unknown").set(evaluator_type="cocoo")
+    with pytest.raises(SegGenError, match="did you mean 'coco'"):
+        build_evaluator(cfg, "stages_unknown")
+    assert set(EVALUATORS) >= {"sem_seg", "coco", "lvis", "coco_panoptic_seg", "ade20k_panoptic_seg"}
+
+
+def test_results_as_json_holds_them():
+    found = {"mIoU": 50.0, "pACC": 60.0, "IoU-a": 100.0, "IoU-b": float("nan"), "BoundaryIoU-a": 1.0}
+    assert semantic({"sem_seg": found})["per_class"] == {"a": 100.0, "b": None}
+    assert semantic({"panoptic_seg": {"PQ": 1.0}}) == {} and plain({"x": {"y": float("nan")}}) == {"x": {"y": None}}
