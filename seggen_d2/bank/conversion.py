@@ -201,7 +201,7 @@ def _object(part: dict[str, Any], mask: np.ndarray, number: int) -> dict[str, An
         "id": number,
         **{name: part[name] for name in ("category_id", "iscrowd", "bbox", "bbox_mode")},
         "area": part.get("area", int(mask.sum())),
-        "segmentation": drawn if isinstance(drawn, list) else polygons_from_mask(mask),
+        "segmentation": [[float(v) for v in p] for p in drawn] if isinstance(drawn, list) else polygons_from_mask(mask),
         "rle": encode_mask(mask),
     }
 

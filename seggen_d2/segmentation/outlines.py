@@ -30,9 +30,14 @@ def polygons_from_mask(mask: np.ndarray) -> list[list[float]]:
         import cv2
     except ImportError as error:
         raise _missing("opencv-python-headless", error) from error
-    doubled = np.asarray(mask, np.uint8).repeat(2, 0).repeat(2, 1)
+    rows, columns = (np.flatnonzero(np.any(mask, axis)) for axis in (1, 0))
+    if not len(rows):
+        return []
+    top, left = rows[0], columns[0]
+    part = np.asarray(mask, np.uint8)[top : rows[-1] + 1, left : columns[-1] + 1]
+    doubled = part.repeat(2, 0).repeat(2, 1)
     outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return [_corners(outline[:, 0]).ravel().astype(float).tolist() for outline in outlines]
+    return [(_corners(outline[:, 0]) + (left, top)).ravel().astype(float).tolist() for outline in outlines]
 
 
 def _corners(points: np.ndarray) -> np.ndarray:
