@@ -173,12 +173,12 @@ def _not_honoured(cfg: Any, given: Mapping[str, Any]) -> list[str]:
 
     A stock model knows none of this package's keys, and SegGenMask2Former not all of stock's.
     """
-    from .architecture import UNHONOURED_KEYS
-
     done = dict(_TRAINER)
     if cfg.MODEL.META_ARCHITECTURE != ARCHITECTURE:
         done.update((key, None) for key in OURS if key.startswith("MODEL."))
     else:
+        from .architecture import UNHONOURED_KEYS
+
         fixed = {f"MODEL.RESNETS.{key}": value for key, value in RESNET_FIXED.items()}
         # Without APE the images' size at pre-training has no bearing, upstream neither.
         fixed["MODEL.SWIN.PRETRAIN_IMG_SIZE"] = cfg.MODEL.SWIN.PRETRAIN_IMG_SIZE
