@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 
 from seggen_d2.foundation.cli import run_command
 
 BENCHMARKS = {  # name: (module:function, what it measures)
     "decode": ("seggen_d2.segmentation.bench:decode_rows", "decoding a 768x768 colour map of 150 categories"),
     "bank": ("seggen_d2.bank.bench:bank_read_rows", "10,000 random reads of a bank's samples against plain files"),
-    "index": ("seggen_d2.bank.bench:index_rows", "opening a bank of 1.2 million samples and finding samples in it"),
+    "index": ("seggen_d2.bank.bench:index_rows", "opening a bank of 1.2 million samples and finding samples in it, also by name in Detectron2"),
     "swap": ("seggen_d2.mixing.bench:swap_rows", "the mapper with the swap against the bare one"),
     "mapper": ("seggen_d2.plugin.bench:mapper_rows", "the mapper against Mask2Former's own; needs Detectron2 and both"),
     "sample": ("seggen_d2.generators.bench:sample_rows", "the share of sampling time outside the networks"),
 }
+WITH_DETECTRON2 = {"index": "seggen_d2.plugin.bench_registration:rows"}  # in its place where Detectron2 is installed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measure(name: str) -> list[dict]:
-    module, function = BENCHMARKS[name][0].split(":")
+    there = name in WITH_DETECTRON2 and importlib.util.find_spec("detectron2")
+    module, function = (WITH_DETECTRON2[name] if there else BENCHMARKS[name][0]).split(":")
     return getattr(importlib.import_module(module), function)()
 
 

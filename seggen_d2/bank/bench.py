@@ -70,7 +70,7 @@ def index_rows(samples: int = 1_200_000) -> list[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "bank-index"
-        _index_bank(root, samples)
+        index_bank(root, samples)
         built, opened = (_in_a_process(root) for _ in range(2))
     size = f"{samples} samples"
     return [
@@ -176,7 +176,7 @@ def _image_sample(key: str, seed: int) -> Sample:
     )
 
 
-def _index_bank(root: Path, samples: int) -> None:
+def index_bank(root: Path, samples: int) -> None:
     """A bank with index files of ``samples`` rows, 50 variants a source, and archives of holes."""
     from .writer import BankWriter
 
@@ -221,7 +221,7 @@ def _in_a_process(root: Path) -> dict[str, float]:
 
 
 def _measure_index(root: Path) -> dict[str, float]:
-    resident, own = _memory()
+    resident, own = memory()
     start = time.perf_counter()
     bank = Bank(root)
     opened = time.perf_counter() - start
@@ -231,11 +231,11 @@ def _measure_index(root: Path) -> dict[str, float]:
     sources = [bank.record(number)["source_id"] for number in numbers]
     found = {"find_us": (bank.find, keys), "record_us": (bank.record, numbers), "variants_us": (bank.variants, sources)}
     figures = {name: _median_us(*way) for name, way in found.items()}
-    grown, own_grown = _memory()
+    grown, own_grown = memory()
     return {"open_s": opened, "resident_mb": grown - resident, "own_mb": own_grown - own, **figures}
 
 
-def _memory() -> tuple[float, float]:
+def memory() -> tuple[float, float]:
     """Resident size of this process and the part that is its own, MB (Linux)."""
     resident, shared = Path("/proc/self/statm").read_text().split()[1:3]
     page = os.sysconf("SC_PAGESIZE") / 1e6

@@ -43,6 +43,11 @@ class BankDataset(Dataset):
     def __init__(self, bank: PluginBank):
         self.bank = bank
 
+    @classmethod
+    def open(cls, root: str | os.PathLike) -> BankDataset:
+        """The bank at ``root`` as a dataset; what ``DatasetCatalog`` calls."""
+        return cls(PluginBank(root))
+
     def __len__(self) -> int:
         return len(self.bank)
 
@@ -69,8 +74,3 @@ class MappedDataset(Dataset):
             if sample is not None:
                 return sample
         raise IndexError("the mapper gave None for every record")
-
-
-def open_dataset(root: str | os.PathLike) -> BankDataset:
-    """The bank at ``root`` as a dataset; what ``DatasetCatalog`` calls."""
-    return BankDataset(PluginBank(root))

@@ -24,7 +24,7 @@ from seggen_d2.foundation.errors import SegGenError, nearest
 from seggen_d2.segmentation import Categories
 from seggen_d2.sources import FolderSource
 
-from .bank_dataset import open_dataset
+from .bank_dataset import BankDataset
 from .label_space import check_label_space
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def register_bank(name: str, path: str | os.PathLike, *, like: str) -> None:
         for key, value in MetadataCatalog.get(like).as_dict().items()
         if key != "name" and not key.endswith(_FILES)
     }
-    _register(name, partial(open_dataset, root), {**facts, "bank_root": str(root), "bank_like": like})
+    _register(name, partial(BankDataset.open, root), {**facts, "bank_root": str(root), "bank_like": like})
 
 
 def register_folder(

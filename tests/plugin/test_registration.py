@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from seggen_d2.bank import BankWriter
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import categories_like, register_all, register_bank, register_folder, registration
+from seggen_d2.plugin.bench_registration import registration_rows
 from seggen_d2.segmentation import Categories, Category, default_palette
 from seggen_d2.sources import load_dataset
 
@@ -233,3 +234,9 @@ def test_a_coco_dataset_file_gives_detectron2s_own_metadata(tmp_path, task, like
         assert ours.get(key) == theirs.get(key), key
     records = DatasetCatalog.get(name)
     assert len(records) == 2 and ("segments_info" if task == "panoptic" else "annotations") in records[0]
+
+
+def test_a_large_bank_costs_a_loader_next_to_nothing():
+    opened, *workers = registration_rows(40_000)
+    assert opened["value"] < 1 and opened["ratio"] < 0.5
+    assert len(workers) == 2 and all(worker["value"] < 64 and worker["ratio"] < 0.5 for worker in workers)
