@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--masks", type=Path, metavar="DIR", help="folder of masks")
     words.add_argument("--categories", nargs="+", metavar="NAME", help="names in the order of their ids, or one file: .txt (a name a line), .yaml, .json")
     words.add_argument("--like", metavar="DATASET", help="take the categories from a dataset that Detectron2 knows, to the letter (needs Detectron2)")
-    words.add_argument("--ignore-id", type=int, default=255, help="the masks' id of unlabelled pixels (default: 255)")
+    words.add_argument("--ignore-id", type=int, default=255, help="the masks' id of unlabelled pixels, with --categories (default: 255)")
     words.add_argument("--reduce-zero", action="store_true", help="masks hold 0 for unlabelled and ids from 1, as ADE20K's do")
     words.add_argument("--output", required=True, type=Path, metavar="DIR", help="the bank's folder")
     words.add_argument("--strategy", default="imgsyn", help="what the samples are: imgsyn, masksyn, or a word of your own (default: imgsyn)")
