@@ -13,10 +13,13 @@ from seggen_d2.bank.paths import open_member
 from seggen_d2.sources import open_image
 
 from .colours import apply_colours
-from .plan import Plan
+from .enlarging import enlarge
+from .plan import Flip, Plan, Size
 
 PADDING = 128  # grey, in all three channels
 CHANNELS = {"RGB": (0, 1, 2), "BGR": (2, 1, 0)}
+_ORIENTATION = 0x0112  # EXIF's tag
+_CV2_FLIPS = {(True, False): 0, (False, True): 1, (True, True): -1}
 
 
 def read_upright(where: str) -> Image.Image:
@@ -25,35 +28,49 @@ def read_upright(where: str) -> Image.Image:
     Raises:
         SegGenError: it is missing, empty, truncated or no image.
     """
-    return ImageOps.exif_transpose(open_image(open_member(where), where))
+    image = open_image(open_member(where), where)
+    return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
 
 
 def render_image(image: Image.Image, plan: Plan, channels: str = "RGB") -> torch.Tensor:
     """The plan's window of ``image``, padded: (3, H, W) uint8, channels in the order that ``channels`` names."""
-    upside_down, mirrored = plan.source_flip
-    image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if upside_down else image
-    image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
-    pixels = apply_colours(np.asarray(resized_window(image, plan)), plan.colours)
-    upside_down, mirrored = plan.flip
-    pixels = cv2.flip(pixels, 0) if upside_down else pixels
-    pixels = cv2.flip(pixels, 1) if mirrored else pixels
-    return _planes(pixels, plan, CHANNELS[channels])
+    pixels = apply_colours(resized_window(image, plan), plan.colours)
+    return _planes(_flipped(pixels, plan.flip), plan, CHANNELS[channels])
 
 
-def resized_window(image: Image.Image, plan: Plan) -> Image.Image:
-    """The window of the image resized by Pillow's bilinear filter: the pixels of resizing all and cutting, byte for byte.
+def resized_window(image: Image.Image, plan: Plan) -> np.ndarray:
+    """(height, width, 3) uint8 window of the image flipped and resized by Pillow's bilinear filter.
 
-    Pillow filters rows first, then columns. So rows that the window does not need are left out of the first pass, and
-    columns out of the second. Pillow's own ``box`` would do more in one call, but holds its edges in single precision:
-    up to a tenth of the values then differ by one.
+    Byte for byte the pixels of resizing all and cutting. Pillow's own ``box`` would leave out the rest too, but holds its
+    edges in single precision: up to a tenth of the values then differ by one or two. Nor is a JPEG decoded at a
+    reduced size, which would change pixels as well.
     """
-    (height, width), (top, left, rows, columns) = plan.resized, plan.window
-    if plan.window_size == plan.resized:
+    top, left, rows, columns = plan.window
+    if plan.resized == plan.source:
+        return _flipped(np.asarray(image), plan.source_flip)[top : top + rows, left : left + columns]
+    if all(after >= before for after, before in zip(plan.resized, plan.source, strict=True)):
+        return enlarge(_flipped(np.asarray(image), plan.source_flip), plan.resized, plan.window)
+    for flip, way in zip(plan.source_flip, (Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT), strict=True):
+        image = image.transpose(way) if flip else image
+    return np.asarray(_shrink(image, plan.resized, plan.window))
+
+
+def _flipped(pixels: np.ndarray, flip: Flip) -> np.ndarray:
+    """(H, W, 3) upside down, left to right, both or neither."""
+    return cv2.flip(pixels, _CV2_FLIPS[flip]) if any(flip) else pixels
+
+
+def _shrink(image: Image.Image, resized: Size, window: tuple[int, int, int, int]) -> Image.Image:
+    """A window of the resized image; Pillow filters along rows first, then along columns.
+
+    Rows that the window does not need are left out of the first pass, columns out of the second.
+    """
+    (height, width), (top, left, rows, columns) = resized, window
+    if (rows, columns) == resized:
         return image.resize((width, height), Image.Resampling.BILINEAR)
     first, last = _rows_needed(image.height, height, top, top + rows)
     band = image.crop((0, first, image.width, last)).resize((width, last - first), Image.Resampling.BILINEAR)
-    strip = Image.new("RGB", (columns, image.height))
-    strip.paste(band.crop((left, 0, left + columns, last - first)), (0, first))
+    strip = band.crop((left, -first, left + columns, image.height - first))  # rows left out are black, and not read
     return strip.resize((columns, height), Image.Resampling.BILINEAR).crop((0, top, columns, top + rows))
 
 
