@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
 import sys
 import weakref
 from collections import Counter
@@ -232,6 +234,62 @@ def test_no_process_waits_for_another_one(tmp_path):
         assert torch.distributed.is_initialized()
     finally:
         torch.distributed.destroy_process_group()
+
+
+PROCESSES = """
+import json, os, sys, torch
+from detectron2.engine import launch
+from detectron2.utils import comm
+from seggen_d2.plugin.losses import LossesApart
+from torch import nn
+
+class Criterion(nn.Module):
+    def forward(self, outputs, targets):
+        count = torch.tensor(float(len(targets)))
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(count)
+        return {"loss": outputs["pred"].sum() / count}
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.criterion = nn.Linear(1, 1, bias=False), Criterion()
+        nn.init.ones_(self.layer.weight)
+
+    def forward(self, batch):
+        values = torch.tensor([[sample["value"]] for sample in batch])
+        return self.criterion({"pred": self.layer(values)}, batch)
+
+def main():
+    torch.distributed.barrier()
+    model, reports = Model(), []
+    LossesApart(model, lambda: True, lambda *report: reports.append(report))
+    kinds = ((False, False), (False, True)) if comm.get_rank() == 0 else ((True, True), (True, True))
+    for number, flags in enumerate(kinds):  # a process that holds one kind alone must not keep the other one waiting
+        batch = [{"value": 1.0 + 2 * comm.get_rank() + place, "is_synthetic": flag} for place, flag in enumerate(flags)]
+        ddp = nn.parallel.DistributedDataParallel(model) if not number else ddp
+        ddp(batch)["loss"].backward()
+    if comm.is_main_process():
+        print(json.dumps([[losses, dict(counts)] for losses, counts in reports]))
+
+if __name__ == "__main__":
+    launch(main, 2, dist_url="auto")
+"""
+
+
+def test_processes_that_hold_different_kinds_report_together(tmp_path):
+    script = tmp_path / "processes.py"
+    script.write_text(PROCESSES)
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, timeout=200,
+                          env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    (first, counts), (second, _) = json.loads(done.stdout.splitlines()[-1])
+    assert counts == {"real": 2, "synthetic": 2}
+    assert first["real"] == {"samples": 2, "loss": 1.5, "total_loss": 1.5}  # 1 and 2 on the first process
+    assert first["synthetic"]["loss"] == 3.5  # 3 and 4 on the second
+    assert second["real"]["loss"] == 1.0 and second["synthetic"]["samples"] == 3
+    assert second["synthetic"]["loss"] == pytest.approx((2.0 + 2 * 3.5) / 3)
 
 
 def test_losses_by_sample_are_taken_as_they_are():
