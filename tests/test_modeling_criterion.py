@@ -133,3 +133,31 @@ def test_semantic_inference_of_certain_predictions_is_the_label_map():
     scores = semantic_inference(class_logits, masks)
     assert scores.shape == (K, SIZE, SIZE) and torch.equal(scores.argmax(0), labels)
     assert torch.allclose(scores.sum(0), torch.ones(SIZE, SIZE), atol=1e-4)
+
+
+def test_losses_are_float32_under_autocast():
+    predictions, (masks, classes) = layers(), targets()
+    torch.manual_seed(1)
+    expected = criterion()(predictions, masks, classes)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = criterion()(predictions, masks, classes)
+    assert all(losses[name].dtype == torch.float32 and torch.equal(losses[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("here", "elsewhere"), [((1, 2), 3), ((4, 2), 0), ((0, 0), 5), ((0, 0), 0)])
+def test_segments_are_averaged_over_processes(monkeypatch, here, elsewhere):
+    """Of two processes, under torch.distributed alone; each takes part once a step, with nothing labelled as well."""
+    masks, classes = targets(here)
+    torch.manual_seed(5)
+    alone = criterion()(layers(), masks, classes)
+    sums = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count: sums.append(count.add_(elsewhere)))
+    torch.manual_seed(5)
+    together = criterion()(layers(), masks, classes)
+    assert len(sums) == 1
+    for name in ("loss_mask", "loss_dice_0"):
+        expected = alone[name].mean() * max(sum(here), 1) / max((sum(here) + elsewhere) / 2, 1)
+        assert together[name].mean().item() == pytest.approx(expected.item(), rel=1e-5)

@@ -127,3 +127,81 @@ def test_unknown_names_and_numbers_are_refused():
         model(backbone_options={"embeding_size": 8})
     with pytest.raises(SegGenError, match="points"):
         model(points=0)
+
+
+SWIN = {"backbone": "swin-tiny", "backbone_options": {"embed_dim": 12, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 2, 2],
+                                                      "window_size": 3, "drop_path_rate": 0.5}}
+
+
+def test_the_pixel_decoder_computes_in_float32_under_autocast():
+    net, seen = model().eval(), {}
+    parts = net.network.model.pixel_level_module
+    parts.decoder.register_forward_hook(lambda *call: seen.update(out=call[2].mask_features.dtype))
+    parts.encoder.register_forward_hook(lambda *call: seen.update(features=call[2].feature_maps[0].dtype))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        net([sample(64, 64)])
+        classes, masks = net.predict(net.batch_images([sample(64, 64)["image"]]))[-1]
+    assert seen == {"out": torch.float32, "features": torch.bfloat16} and masks.dtype == torch.bfloat16
+    losses = {}
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = net.train()([sample(64, 64)])
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in losses.values())
+
+
+def test_layers_are_those_of_the_transformers_network():
+    net = model().eval()
+    images = net.batch_images([sample(64, 64)["image"]])
+    with torch.no_grad():
+        out, layers = net.network(pixel_values=images, output_auxiliary_logits=True), net.predict(images)
+    expected = [(layer["class_queries_logits"], layer["masks_queries_logits"]) for layer in out.auxiliary_logits]
+    expected.append((out.class_queries_logits, out.masks_queries_logits))
+    assert len(layers) == len(expected) == 2
+    assert all(torch.equal(mine, theirs) for pair in zip(layers, expected) for mine, theirs in zip(*pair))
+
+
+@pytest.mark.parametrize(("stages", "trained"), [(0, "embedder encoder.stages.0"), (1, "encoder.stages.0"), (2, "encoder.stages.1"), (5, "")])
+def test_stages_can_be_frozen(stages, trained):
+    net = model(freeze_at=stages).train()
+    names = {name for name, parameter in net.backbone.named_parameters() if parameter.requires_grad}
+    assert all(any(name.startswith(start) for name in names) for start in trained.split()) and bool(names) == bool(trained)
+    frozen = [module for module in net.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d) and not module.training]
+    assert len(frozen) == sum(not module.weight.requires_grad for module in net.backbone.modules()
+                              if isinstance(module, torch.nn.BatchNorm2d))
+    with pytest.raises(SegGenError, match="FREEZE_AT"):
+        model(freeze_at=6)
+
+
+def test_every_trained_weight_of_a_swin_has_a_gradient():
+    """Distributed training waits for the gradients of all that require one."""
+    net = model(**{**SWIN, "backbone_options": {**SWIN["backbone_options"], "drop_path_rate": 0.0}})
+    sum(net([sample(64, 64)]).values()).backward()
+    assert not [name for name, parameter in net.named_parameters() if parameter.requires_grad and parameter.grad is None]
+
+
+def test_stochastic_depth_drops_both_branches_of_a_swin_block():
+    import copy
+
+    net = copy.deepcopy(model(**SWIN)).train()
+    block = net.backbone.swin.encoder.layers[3].blocks[1]
+    hidden = torch.randn(64, 9, block.mlp.fc1.in_features)
+    torch.manual_seed(0)
+    dropped = (block.mlp(hidden) == 0).flatten(1).all(1)
+    assert 0.2 < dropped.float().mean() < 0.8
+    assert not (block.eval().mlp(hidden) == 0).flatten(1).all(1).any()
+
+
+def test_dropout_is_the_pixel_decoders_alone():
+    net = model(dropout=0.25).network.model
+    assert net.pixel_level_module.decoder.encoder.layers[0].dropout == 0.25
+    assert {layer.dropout for layer in net.transformer_module.decoder.layers} == {0.0}
+    assert net.transformer_module.decoder.layers[0].cross_attn.dropout == 0.0
+
+
+def test_random_weights_are_spread_as_upstream():
+    """Xavier: variance 2 / (fan in + fan out); of query, key and value as one (3 d, d) tensor; c2: 1 / fan in."""
+    net = model(feature_size=256, mask_feature_size=256, feedforward_size=512, heads=8).network
+    layer, pixels = net.model.transformer_module.decoder.layers[0], net.model.pixel_level_module.decoder
+    for weight, variance in ((layer.self_attn.q_proj.weight, 2 / (4 * 256)), (layer.fc1.weight, 2 / (256 + 512)),
+                             (pixels.mask_projection.weight, 1 / 256), (pixels.encoder.layers[0].fc1.weight, 2 / (256 + 32)),
+                             (pixels.input_projections[0][0].weight, 2 / (16 + 256)), (net.class_predictor.weight, 1 / (3 * 256))):
+        assert weight.var().item() == pytest.approx(variance, rel=0.1)
