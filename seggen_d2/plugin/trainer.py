@@ -94,7 +94,7 @@ class Trainer(DefaultTrainer):
     def build_hooks(self) -> list[HookBase]:
         """Timing, learning rate, average, losses by origin, checkpoints, evaluation, stop, writers; in that order."""
         first, solver = comm.is_main_process(), self.cfg.SOLVER
-        found = [hooks.IterationTimer(), hooks.LRScheduler(), self.average, SegGenHook(self.cfg)]
+        found = [hooks.IterationTimer(), LRScheduler(), self.average, SegGenHook(self.cfg)]
         if first:
             found += [
                 hooks.PeriodicCheckpointer(
@@ -143,6 +143,17 @@ def distributed(model: nn.Module) -> nn.Module:
         return model
     devices = [comm.get_local_rank()] if next(model.parameters()).device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+class LRScheduler(hooks.LRScheduler):
+    """Detectron2's, which of a checkpoint takes the place in the schedule, and of the config the schedule itself.
+
+    So a run goes on with another ``SOLVER.MAX_ITER``. The class's name is what checkpoints know its state by.
+    """
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        places = ("last_epoch", "_step_count", "_last_lr")
+        super().load_state_dict({name: state[name] for name in places if name in state})
 
 
 class StopHook(HookBase):
