@@ -1,5 +1,6 @@
 """tools/train_net.py as a process: trains, evaluates, resumes, explains itself, and says errors without a traceback."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ def call(*words):
 def test_help_explains_without_loading_torch():
     out = call("--help")
     assert out.returncode == 0 and "--eval-only" in out.stdout and "metrics_final.json" in out.stdout
+    assert all(word in out.stdout for word in ("--num-gpus", "--num-machines", "--machine-rank", "--dist-url"))
 
 
 def test_train_resume_evaluate(tmp_path):
@@ -41,3 +43,10 @@ def test_errors_are_said_plainly(tmp_path):
     assert out.returncode == 2 and "does not exist" in out.stderr and "Traceback" not in out.stderr
     unknown = call("--config-file", write_world(tmp_path), "SEGGEN.PAUG", 1)
     assert unknown.returncode == 2 and "did you mean 'SEGGEN.P_AUG'?" in unknown.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("detectron2") is not None, reason="Detectron2 is installed")
+def test_detectron2_asked_for_and_absent_says_what_to_install(tmp_path):
+    out = call("--config-file", write_world(tmp_path), "SEGGEN.ENGINE", "detectron2")
+    assert out.returncode == 2 and "Traceback" not in out.stderr
+    assert "INSTALL.md" in out.stderr and "SEGGEN.ENGINE transformers needs none of it" in out.stderr
