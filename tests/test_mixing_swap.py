@@ -9,6 +9,7 @@ import pytest
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import SwapMapper
+from seggen_d2.mixing.swap import MOST_TOLD
 from seggen_d2.segmentation import Categories
 
 NAMES = ("sky", "road")
@@ -231,3 +232,24 @@ def test_bad_options(options, words):
 def test_bad_weights(weights, words):
     with pytest.raises(SegGenError, match=words):
         SwapMapper(echo, FakeBank(size=3, weights=weights), 0.6, sampling="weighted", sample_weights="w")
+
+
+def test_a_bank_that_is_gone_does_not_fill_the_log(caplog):
+    def no_synthetic(record):
+        if record["file_name"].startswith("bank://"):
+            raise OSError("gone")
+        return record
+
+    swap = SwapMapper(no_synthetic, FakeBank(size=5000), 1.0)
+    outputs = [swap(dict(REAL)) for _ in range(400)]
+    assert swap.failures == 400 and all(output["swap_failed"] for output in outputs)
+    assert caplog.text.count("not used, the real one is") == MOST_TOLD and "counted only" in caplog.text
+
+
+def test_the_start_of_training_changes_what_a_hosts_loader_draws():
+    def draws(start):
+        swap = SwapMapper(echo, FakeBank(), 0.6)
+        swap.start_at(start)
+        return [swap(REAL).get("row") for _ in range(50)]
+
+    assert draws(0) == draws(0) != draws(100)

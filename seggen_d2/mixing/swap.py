@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 ALARM = 32  # so many synthetic samples in a row that fail are no accident: said at level ERROR
+MOST_TOLD = 100  # failing samples that a process names; the others are counted
 
 
 class SwapMapper:
@@ -151,10 +152,12 @@ class SwapMapper:
         bank, row = synthetic
         key = f"{self.banks[bank].name}, row {row}"
         self.failures += 1
-        if key not in self._failed_keys:
+        if key not in self._failed_keys and len(self._failed_keys) < MOST_TOLD:
             self._failed_keys.add(key)
             reason = f"{type(error).__name__}: {error}"
             logger.warning("synthetic sample not used, the real one is (bank %s): %s", key, reason)
+            if len(self._failed_keys) == MOST_TOLD:
+                logger.warning("%d synthetic samples could not be used; further ones are counted only", MOST_TOLD)
         if self.failures == ALARM and not self.swapped:
             logger.error("none of the first %d synthetic samples could be used: training sees real data alone", ALARM)
 

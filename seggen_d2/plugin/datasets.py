@@ -51,7 +51,7 @@ def task_from_config(cfg: Any) -> tuple[str | None, str]:
 
 
 def banks_from_config(cfg: Any, task: tuple[str | None, str] | None = None) -> list[PluginBank]:
-    """Open ``SEGGEN.BANKS``, names or folders; registers ``SEGGEN.BANK_ROOT`` first.
+    """Open ``SEGGEN.BANKS``, names or folders, after :func:`register_from_config`.
 
     Args:
         cfg: a Detectron2 config with this package's keys.
@@ -61,10 +61,10 @@ def banks_from_config(cfg: Any, task: tuple[str | None, str] | None = None) -> l
         SegGenError: a bank is not found, was made for another task or label space than that of ``DATASETS.TRAIN[0]``,
             or, unless ``SEGGEN.CHECK_SOURCES`` is False, was made from images of ``DATASETS.TEST``.
     """
+    register_from_config(cfg)
     check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
     if not cfg.SEGGEN.BANKS:
         return []
-    register_from_config(cfg)
     train = cfg.DATASETS.TRAIN[0]
     wanted, why = task or task_from_config(cfg)
     banks = []

@@ -148,7 +148,7 @@ def _alone() -> Iterator[None]:
     with (
         torch.random.fork_rng(devices=devices),
         randomness_of("losses apart"),
-        mock.patch.object(torch.distributed, "is_initialized", lambda: False),
+        mock.patch.object(torch.distributed, "is_initialized", lambda: False, create=True),
     ):
         yield
 

@@ -26,12 +26,12 @@ from seggen_d2.sources import FolderSource
 
 from .bank_dataset import BankDataset
 from .label_space import check_label_space
+from .metadata import metadata_like, source_metadata
 
 logger = logging.getLogger(__name__)
 
 LIKE = ("ade20k_sem_seg_train", "coco_2017_train_panoptic", "coco_2017_train")
 BANKS = {f"seggen_{like}_{strategy}": like for like in LIKE for strategy in ("masksyn", "imgsyn")}
-_FILES = ("_root", "_json", "_file", "_dir")  # ends of metadata keys that lead to the original's files
 _searched: list[str] = []  # roots that register_all was given, for the messages
 
 
@@ -79,12 +79,8 @@ def register_bank(name: str, path: str | os.PathLike, *, like: str) -> None:
     root = Path(path).resolve()
     check_registered([like], f"register_bank({name!r}, like=...)")
     check_label_space(read_bank_info(root, f"register_bank({name!r})"), root, like)
-    facts = {
-        key: value
-        for key, value in MetadataCatalog.get(like).as_dict().items()
-        if key != "name" and not key.endswith(_FILES)
-    }
-    _register(name, partial(BankDataset.open, root), {**facts, "bank_root": str(root), "bank_like": like})
+    facts = {**metadata_like(like), "bank_root": str(root), "bank_like": like}
+    _register(name, partial(BankDataset.open, root), facts)
 
 
 def register_folder(
@@ -122,36 +118,6 @@ def register_source(source: Any) -> None:
         SegGenError: the name is another dataset's.
     """
     _register(source.name, source.records, source_metadata(source))
-
-
-def source_metadata(source: Any) -> dict[str, Any]:
-    """What Detectron2's mappers, models and evaluators ask of a dataset's metadata."""
-    names = list(source.categories.names)
-    if source.task == "semantic":
-        files = {"image_root": str(source.images), "sem_seg_root": str(source.masks)}
-        ignore = source.categories.ignore_id
-        return {**files, "stuff_classes": names, "ignore_label": ignore, "evaluator_type": "sem_seg"}
-    things, stuff = (
-        {number: place for number, place in source.numbers.items() if source.categories.items[place].isthing is kind}
-        for kind in (True, False)
-    )
-    facts = {
-        "image_root": str(source.images),
-        "thing_classes": names,
-        "thing_dataset_id_to_contiguous_id": things,
-    }
-    if source.task == "instance":
-        return {**facts, "json_file": str(source.json), "evaluator_type": "coco"}
-    return {
-        **facts,
-        "panoptic_root": str(source.masks),
-        "panoptic_json": str(source.json),
-        "stuff_classes": names,
-        "stuff_dataset_id_to_contiguous_id": stuff,
-        "ignore_label": source.categories.ignore_id,
-        "label_divisor": 1000,
-        "evaluator_type": "coco_panoptic_seg",
-    }
 
 
 def check_registered(names: Sequence[str], key: str) -> None:

@@ -91,12 +91,12 @@ def test_paired_goes_by_the_stem_where_records_hold_two_file_names_alone(world):
 # ---- the loader
 
 
-def names(cfg, batches, start=0, workers=2):
+def names(cfg, batches, start=0, workers=2, **options):
     cfg.DATALOADER.NUM_WORKERS = workers
     mapper = swap(lambda record: record, cfg)
     mapper.start_at(start)
     seed_all()
-    loader = iter(stock_loader(cfg, mapper=mapper))
+    loader = iter(stock_loader(cfg, mapper=mapper, **options))
     return [[(sample["is_synthetic"], sample["file_name"]) for sample in next(loader)] for _ in range(batches)]
 
 
@@ -109,6 +109,12 @@ def test_workers_draw_apart(world):
     drawn = names(world.config(P_AUG=1.0), 24)
     workers = [[name for batch in drawn[worker::2] for _, name in batch] for worker in (0, 1)]
     assert workers[0] != workers[1]
+
+
+def test_workers_draw_the_same_however_they_were_started(world):
+    cfg = world.config(P_AUG=0.7)
+    forked, spawned = (names(cfg, 6, workers=1, multiprocessing_context=start) for start in ("fork", "spawn"))
+    assert forked == spawned and any(is_synthetic for batch in spawned for is_synthetic, _ in batch)
 
 
 def test_the_loader_stands_in_for_detectron2s(world):
