@@ -82,11 +82,10 @@ def _rows_needed(source: int, resized: int, top: int, bottom: int) -> tuple[int,
 
 
 def _planes(pixels: np.ndarray, plan: Plan, order: tuple[int, ...]) -> torch.Tensor:
-    """(H, W, 3) to (3, H, W) of the plan's canvas."""
+    """(H, W, 3) to (3, H, W) of the plan's canvas; ``order`` says where each channel goes."""
     height, width = plan.window_size
     planes = np.empty((3, *plan.canvas), np.uint8)
-    for plane, channel in zip(planes, order, strict=True):
-        plane[:height, :width] = cv2.extractChannel(pixels, channel)
+    cv2.split(pixels, [planes[place, :height, :width] for place in order])
     planes[:, height:] = PADDING
     planes[:, :height, width:] = PADDING
     return torch.from_numpy(planes)
