@@ -125,10 +125,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         SegGenError: it cannot be read, or holds more than weights and plain values.
     """
-    if Path(path).suffix == ".pkl":
-        content = read_pickled_weights(path)
-    else:
-        content = _read_torch(path)
+    content = read_pickled_weights(path) if Path(path).suffix == ".pkl" else _read_torch(path)
     if not isinstance(content, Mapping):
         raise SegGenError(f"checkpoint {path} is no dict", expected="weights by name", found=type(content).__name__)
     return dict(content)

@@ -59,7 +59,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         incompatible = super()._load_model(checkpoint)
         missing = {name for name in incompatible.missing_keys if name.startswith("backbone.")}
         shapes = compare({name: own[name] for name in missing}, state).shapes
-        unexpected = tuple(f"backbone.{name}" for name in incompatible.unexpected_keys)
+        unexpected = tuple(sorted(f"backbone.{name}" for name in incompatible.unexpected_keys))
         missing -= shapes.keys()
         check_architecture(Mismatch(tuple(sorted(missing)), unexpected, shapes), self._source, backbone_only=True)
         return incompatible

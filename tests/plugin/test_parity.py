@@ -42,10 +42,10 @@ def reweigh(stock, ours, seed):
     ours.load_state_dict(state)
 
 
-def run(models, batch, monkeypatch, training):
+def run(models, batch, monkeypatch, training, worst):
     """Both models' layers [(class logits, mask logits)] and outputs, with one mask for attention where logits are near 0."""
     stock, ours = (model.train(training) for model in models)
-    layers, masks, shared = {}, [], 0
+    layers, masks = {}, []
 
     def heads(*arguments, **options):
         result = stock_heads(*arguments, **options)
@@ -53,12 +53,11 @@ def run(models, batch, monkeypatch, training):
         return result
 
     def predictor(outputs, pixels, size):
-        nonlocal shared
         logits, mask = our_predictor(outputs, pixels, size)
         fine = torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False).flatten(2)
         near = (fine.abs() < NEAR_ZERO).repeat_interleave(mask.shape[0] // fine.shape[0], 0)
         theirs = masks.pop(0)
-        shared += int((near & (mask != theirs)).sum())
+        note(worst, "places of attention on the other side of 0, of a layer", (near & (mask != theirs)).sum().item())
         return logits, torch.where(near, theirs, mask)
 
     module = ours.model.network.model.transformer_module.decoder.mask_predictor
@@ -89,7 +88,7 @@ def test_evaluation_is_stocks(models, worst, monkeypatch, seed):
     reweigh(stock, ours, seed)
     batch = samples(SIZES[seed], seed=seed)
     with torch.no_grad():
-        theirs, mine, (expected, results) = run((stock, ours), batch, monkeypatch, training=False)
+        theirs, mine, (expected, results) = run((stock, ours), batch, monkeypatch, False, worst)
     assert len(theirs) == len(mine) == 10
     for (their_classes, their_masks), (my_classes, my_masks) in zip(theirs, mine):
         assert note(worst, f"{kind} eval class logits", gap(their_classes, my_classes)) < 1e-4
@@ -128,7 +127,7 @@ def test_training_is_stocks(models, worst, monkeypatch, seed):
     reweigh(stock, ours, seed)
     batch = samples(SIZES[seed], seed=seed + 10, segments=(3, 4 - seed))
     with fixed_points(monkeypatch, seed), torch.no_grad():
-        theirs, mine, (expected, losses) = run((stock, ours), batch, monkeypatch, training=True)
+        theirs, mine, (expected, losses) = run((stock, ours), batch, monkeypatch, True, worst)
     for (their_classes, their_masks), (my_classes, my_masks) in zip(theirs, mine, strict=True):
         assert note(worst, f"{kind} train class logits", gap(their_classes, my_classes)) < 1e-4
         assert note(worst, f"{kind} train mask logits", gap(their_masks, my_masks)) < 1e-4
