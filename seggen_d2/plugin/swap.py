@@ -124,7 +124,7 @@ def build_detection_train_loader(cfg: Any, mapper: Callable[..., Any] | None = N
 class SegGenHook(HookBase):
     """What a project's trainer registers: the swap learns the iteration it starts at, and the log what it does.
 
-    Every ``SOLVER.LOG_PERIOD`` iterations the storage gets ``real/loss_...`` and ``synthetic/loss_...`` (the last
+    Every ``SOLVER.LOG_PERIOD`` iterations, and at the last one, the storage gets ``real/loss_...`` and ``synthetic/loss_...`` (the last
     layer's, and ``total_loss`` over all layers), ``swap/synthetic_share`` and ``swap/failed`` of the samples since.
 
     Args:
@@ -164,7 +164,8 @@ class SegGenHook(HookBase):
                         *(self.totals[kind] for kind in ("real", "synthetic", "failed")))
 
     def _is_due(self) -> bool:
-        return (self.trainer.iter + 1) % self.cfg.SOLVER.LOG_PERIOD == 0
+        done = self.trainer.iter + 1
+        return done % self.cfg.SOLVER.LOG_PERIOD == 0 or done == self.trainer.max_iter
 
     def _report(self, losses: Losses, counts: Counter) -> None:
         self.totals.update(counts)

@@ -80,3 +80,14 @@ def test_a_hosts_own_script_trains_with_a_bank_saves_resumes_and_evaluates(host,
     assert any("sem_seg/mIoU" in row for row in rows)
     last = [row for row in rows if "swap/synthetic_share" in row][-1]
     assert last["swap/synthetic_share"] == 1 and last["swap/failed"] == 0
+
+
+def test_mask2formers_own_script_trains_the_model_without_the_compiled_op(folder):
+    if not MASK2FORMER.repository:
+        pytest.skip("mask2former is not installed")
+    out = folder / "out-plain"
+    options = ("OUTPUT_DIR", str(out), "SEGGEN.BANKS", f"['{folder / 'banks' / BANK}']", "SEGGEN.P_AUG", "1.0")
+    model = ("MODEL.META_ARCHITECTURE", "SegGenMask2Former", "MODEL.RESNETS.DEPTH", "50")
+    run(MASK2FORMER, folder, *options, *model, "MODEL.RESNETS.RES2_OUT_CHANNELS", "256", "SOLVER.MAX_ITER", "2")
+    last = [row for row in metrics(out) if "synthetic/total_loss" in row][-1]
+    assert last["synthetic/total_loss"] > last["synthetic/loss_mask"] > 0 and (out / "model_final.pth").is_file()

@@ -213,8 +213,9 @@ def test_losses_of_real_and_synthetic_samples_reach_the_log(world, tmp_path):
 def test_only_every_log_period_is_measured(world, tmp_path):
     cfg = world.config(P_AUG=1.0)
     cfg.SOLVER.LOG_PERIOD = 3
-    rows, _, _ = train(cfg, tmp_path)
-    assert [row["iteration"] for row in rows if "synthetic/loss_mask" in row] == [2, 5]
+    rows, _, watch = train(cfg, tmp_path, iterations=7)
+    assert [row["iteration"] for row in rows if "synthetic/loss_mask" in row] == [2, 5, 6]  # and at the end
+    assert watch.totals == Counter(synthetic=14)
     assert all("real/loss_mask" not in row for row in rows)
 
 
