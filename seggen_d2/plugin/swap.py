@@ -124,8 +124,9 @@ def build_detection_train_loader(cfg: Any, mapper: Callable[..., Any] | None = N
 class SegGenHook(HookBase):
     """What a project's trainer registers: the swap learns the iteration it starts at, and the log what it does.
 
-    Every ``SOLVER.LOG_PERIOD`` iterations, and at the last one, the storage gets ``real/loss_...`` and ``synthetic/loss_...`` (the last
-    layer's, and ``total_loss`` over all layers), ``swap/synthetic_share`` and ``swap/failed`` of the samples since.
+    Every ``SOLVER.LOG_PERIOD`` iterations, and at the last one, the storage gets ``real/loss_...`` and
+    ``synthetic/loss_...`` (the last layer's, and ``total_loss`` over all layers), ``swap/synthetic_share`` and
+    ``swap/failed`` of the samples since.
 
     Args:
         cfg: the config that the loader was built with.
