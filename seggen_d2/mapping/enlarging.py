@@ -27,6 +27,8 @@ def enlarge(pixels: np.ndarray, resized: Size, window: tuple[int, int, int, int]
         (height, width, 3) uint8.
     """
     (top, left, height, width), channels = window, pixels.shape[2]
+    if pixels.shape[:2] == tuple(resized):
+        return pixels[top : top + height, left : left + width]
     rows, row_weights = neighbours(pixels.shape[0], resized[0], top, height)
     columns, column_weights = neighbours(pixels.shape[1], resized[1], left, width)
     part = pixels[rows[0] : rows[-1] + 2, columns[0] : columns[-1] + 2]
