@@ -15,9 +15,9 @@ BARE += ['pyarrow<26; python_version < "3.13"', 'pyarrow; python_version >= "3.1
 # opencv-python-headless is opencv-python without the display libraries, so it imports on a server.
 IMAGES = ["opencv-python-headless", "psutil"]
 GENERATE = [*IMAGES, "torch>=2.4", "diffusers>=0.36", "transformers>=5.0", "accelerate>=1.0", "safetensors", "tokenizers"]
-TRAIN = [*IMAGES, "torch>=2.4", "transformers>=5.0", "accelerate>=1.0", "safetensors", "pycocotools", "scipy"]
+TRAIN = [*IMAGES, "torch>=2.4", "transformers>=5.9", "accelerate>=1.0", "safetensors", "pycocotools", "scipy"]
 # Beside a Detectron2, which brings torch, pycocotools and an opencv: what SegGenMask2Former needs on top.
-PLUGIN = ["transformers>=5.0", "safetensors", "scipy"]
+PLUGIN = ["transformers>=5.9", "safetensors", "scipy"]
 RAY = ["ray[data]>=2.30"]
 DEV = ["pytest", "ruff", "build"]
 

@@ -15,6 +15,12 @@ from transformers import Mask2FormerForUniversalSegmentation, SwinBackbone
 def initialise(network: Mask2FormerForUniversalSegmentation) -> None:
     """Draw the weights anew, in place; a ResNet's, the deformable attentions' and the norms' are alike already."""
     parts = network.model
+    for module in parts.transformer_module.modules():  # queries and levels; layers of the mask head
+        if isinstance(module, nn.Embedding):
+            module.reset_parameters()
+    for module in parts.transformer_module.decoder.mask_predictor.modules():
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
     if isinstance(parts.pixel_level_module.encoder, SwinBackbone):
         _swin(parts.pixel_level_module.encoder)
     _pixel_decoder(parts.pixel_level_module.decoder)
@@ -29,6 +35,7 @@ def initialise(network: Mask2FormerForUniversalSegmentation) -> None:
 
 
 def _pixel_decoder(decoder: nn.Module) -> None:
+    nn.init.normal_(decoder.level_embed)
     for projection in decoder.input_projections:
         _xavier(projection[0])
         nn.init.zeros_(projection[0].bias)

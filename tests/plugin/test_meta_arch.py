@@ -99,6 +99,36 @@ def test_gradients_are_stocks(monkeypatch, kind):
         assert torch.allclose(gradient, theirs[name], atol=1e-4 + 1e-3 * theirs[name].abs().max().item()), name
 
 
+UNUSUAL = {
+    "norms first": {"MODEL__MASK_FORMER__PRE_NORM": True},
+    "another width of queries": {"MODEL__MASK_FORMER__HIDDEN_DIM": 96},
+    "a projection of equal widths": {"MODEL__MASK_FORMER__ENFORCE_INPUT_PROJ": True},
+    "dropout": {"MODEL__MASK_FORMER__DROPOUT": 0.3},
+    "means and sizes": {"MODEL__PIXEL_MEAN": [1.0, 2.0, 3.0], "MODEL__PIXEL_STD": [2.0, 3.0, 4.0],
+                        "MODEL__MASK_FORMER__SIZE_DIVISIBILITY": 48},
+    "stride in the first convolution": {"MODEL__RESNETS__DEPTH": 50, "MODEL__RESNETS__STRIDE_IN_1X1": True,
+                                        "MODEL__RESNETS__RES2_OUT_CHANNELS": 256},
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_less_usual_keys_are_honoured_as_in_stock(name):
+    stock, ours = (model.eval() for model in pair("resnet18", **{**SMALL["resnet18"], **UNUSUAL[name]}))
+    with torch.no_grad():
+        expected, found = (model(samples(SIZES))[0]["sem_seg"] for model in (stock, ours))
+    assert torch.allclose(expected, found, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_random_weights_are_spread_as_stocks(kind):
+    keys = {**SMALL[kind], "MODEL__MASK_FORMER__HIDDEN_DIM": 96}  # a projection before the decoder, too
+    expected, found = (build(config(kind, arch=arch, **keys)).state_dict() for arch in ("MaskFormer", "SegGenMask2Former"))
+    for name, value in expected.items():
+        if value.is_floating_point() and (value.numel() > 4000 or value.std() == 0):
+            assert found[name].std().item() == pytest.approx(value.std().item(), rel=0.12, abs=1e-6), name
+            assert (found[name].mean() - value.mean()).abs() < 0.05 * value.std() + 1e-4, name
+
+
 def test_masks_may_be_bitmasks_and_nothing_to_learn_from_is_told(monkeypatch):
     model = build(small()).train()
     plain, bits = samples(SIZES), samples(SIZES)
