@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Augmentations: image and labels move together, labels are never blended, draws follow from the generator alone."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Rendering: only the window is made, and its bytes are those of doing all steps to the whole image, one by one."""
 
 import io

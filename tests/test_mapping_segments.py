@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Panoptic and instance targets: masks, classes and boxes agree with the label maps; crowds and empties as upstream."""
 
 import coco_samples as coco
@@ -6,7 +7,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
-from PIL import Image
 
 from seggen_d2.bank import Bank, import_bank
 from seggen_d2.foundation.errors import SegGenError

@@ -1,12 +1,9 @@
 """One dataset mapper: augmentation drawn as a plan, image and labels rendered by it, target generators handed in."""
 
 from .augmentations import (
-    Augmentation,
     ColorJitter,
-    FixedSizeCrop,
     FixedSizePad,
     HorizontalFlip,
-    RandomCrop,
     ResizeScale,
     ResizeShortestEdge,
     VerticalFlip,
@@ -14,11 +11,12 @@ from .augmentations import (
     test_augmentations,
     training_augmentations,
 )
+from .crops import FixedSizeCrop, RandomCrop
 from .images import render_image
 from .instances import InstanceTargets
 from .mapper import DatasetMapper
 from .panoptic import PanopticTargets
-from .plan import Plan, centres, corners
+from .plan import Augmentation, Plan, centres, corners
 from .targets import SemanticTargets, TargetGenerator
 
 __all__ = [

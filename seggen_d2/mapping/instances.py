@@ -26,7 +26,8 @@ class InstanceTargets:
 
     A run-length mask under ``rle`` is preferred to ``segmentation``, which holds polygons (outlines, that know no holes)
     or a run-length mask. Polygons are moved by the plan, cut at the window and filled by COCO's rules; run-length masks
-    are resized by nearest neighbour.
+    are resized by nearest neighbour. Masks are those of Mask2Former's mappers, but for polygons that cross themselves,
+    which Detectron2 has shapely mend before it cuts them, and for run-length masks in its COCO mapper, which takes none.
 
     Args:
         boxes: whether to give ``boxes``: around polygons in fractions of pixels, around run-length masks in whole ones.

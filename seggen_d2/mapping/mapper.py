@@ -12,9 +12,8 @@ import torch
 from seggen_d2.foundation.errors import SegGenError, check_choice
 from seggen_d2.foundation.seeds import derive_seed
 
-from .augmentations import Areas, Augmentation
 from .images import CHANNELS, read_upright, render_image
-from .plan import Plan, Size
+from .plan import Areas, Augmentation, Plan, Size
 from .targets import TargetGenerator
 
 

@@ -85,7 +85,7 @@ def numbered(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
         SegGenError: an id is out of range, or there are more than 65,535.
     """
     known = np.asarray(known, np.int64)
-    if len(known) and not (0 <= known.min() and known.max() < len(_table()) and len(known) < 2**16):
+    if len(known) and not (known.min() >= 0 and known.max() < len(_table()) and len(known) < 2**16):
         raise SegGenError(
             "segments_info holds ids that no panoptic PNG can",
             expected="ids from 0 to 16,777,215, fewer than 65,536 of them",

@@ -85,6 +85,8 @@ class Plan:
 
 
 Sampling = Callable[[int, int], np.ndarray]
+Areas = Callable[[Plan], np.ndarray] | None
+Augmentation = Callable[[Plan, np.random.Generator, Areas], Plan]
 
 
 @lru_cache(maxsize=256)

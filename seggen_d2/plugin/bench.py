@@ -9,6 +9,7 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,14 @@ def stock_mapper(cfg: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def _unbuilt_op() -> Iterator[None]:
     """Lets Mask2Former be imported where its compiled op is not built."""
     name = "MultiScaleDeformableAttention"
-    try:
-        __import__(name)
+    if find_spec(name):
         yield
-    except ImportError:
-        sys.modules[name] = types.ModuleType(name)
-        try:
-            yield
-        finally:
-            del sys.modules[name]
+        return
+    sys.modules[name] = types.ModuleType(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def sample_records(task: str, folder: Path) -> list[dict[str, Any]]:
