@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
+import signal
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,6 +14,7 @@ from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import read_json, write_aside, write_json
 from seggen_d2.foundation.options import build, load_yaml, parse_overrides
 from seggen_d2.foundation.seeds import derive_seed, unit_float
+from seggen_d2.foundation.stopping import stop_noted
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -90,3 +94,20 @@ def test_ranges_and_choices():
         check_range("p_aug", 1.2, 0, 1)
     with pytest.raises(SegGenError, match="did you mean 'paired'"):
         check_choice("sampling", "pared", ["uniform", "paired"])
+
+
+def _wait(ready):
+    ready.send("here")
+    time.sleep(60)
+
+
+def test_a_forked_process_dies_of_sigterm_although_its_owner_notes_it():
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    with stop_noted() as stop:
+        child = context.Process(target=_wait, args=(there,))
+        child.start()
+        assert here.poll(20)
+        child.terminate()
+        child.join(20)
+        assert child.exitcode == -signal.SIGTERM and not stop.is_set()

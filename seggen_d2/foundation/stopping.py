@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,14 @@ def stop_noted() -> Iterator[threading.Event]:
 
     A second Ctrl-C stops at once; a SIGTERM after the first does not (a recipe that is stopped sends one).
     """
-    stop, noted, before = threading.Event(), [], {}
+    stop, noted, before, owner = threading.Event(), [], {}, os.getpid()
 
     def note(number: int, frame: object) -> None:
+        if os.getpid() != owner:  # forked meanwhile: pools end their processes by SIGTERM; Ctrl-C is for the owner
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
         if number == signal.SIGINT and signal.SIGINT in noted:
             raise KeyboardInterrupt
         noted.append(number)

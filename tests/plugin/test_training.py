@@ -1,0 +1,152 @@
+"""Trainings of a few iterations with the real packages on real images, each with a bank: train, resume, evaluate."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+import yaml
+from plugin.training_world import DATA, STOCK
+from toy_world import TINY, write_bank
+
+from seggen_d2.bank import import_bank
+from seggen_d2.foundation.options import merge
+from seggen_d2.plugin.command import Arguments, run
+from seggen_d2.segmentation import label_map_png, read_label_map
+from seggen_d2.sources import load_dataset
+
+CAMVID = "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()
+CROP = 64
+TASKS = {
+    "semantic": {"INPUT.DATASET_MAPPER_NAME": "mask_former_semantic"},
+    "panoptic": {
+        "INPUT.DATASET_MAPPER_NAME": "coco_panoptic_lsj",
+        "MODEL.MASK_FORMER.TEST.PANOPTIC_ON": True,
+        "MODEL.MASK_FORMER.TEST.INSTANCE_ON": True,
+    },
+    "instance": {
+        "INPUT.DATASET_MAPPER_NAME": "coco_instance_lsj",
+        "MODEL.MASK_FORMER.TEST.INSTANCE_ON": True,
+        "MODEL.MASK_FORMER.TEST.SEMANTIC_ON": False,
+    },
+}
+
+
+def dataset(root, **keys):
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "dataset.yaml").write_text(yaml.safe_dump(keys))
+    return str(root / "dataset.yaml")
+
+
+def camvid(root, name):
+    """8 training and 2 test photos as they are, and toy scenes with CamVid's names in the bank."""
+    files = [
+        dataset(
+            root / part,
+            name=f"{name}_{part}",
+            images=str(DATA / "camvid/images" / part),
+            masks=str(DATA / "camvid/annotations" / part),
+            categories=CAMVID,
+            limit=limit,
+        )
+        for part, limit in (("train", 8), ("val", 2))
+    ]
+    return files, write_bank(root / "bank", range(4), sources=["0001TP_006690"], names=tuple(CAMVID))
+
+
+def ade20k(root, name):
+    """Two photos to train on, the third to test on; ids moved from 1..150 to 0..149, as Detectron2 has them."""
+    images = sorted((DATA / "ade20k_sample/images").glob("*.jpg"))
+    rows = (DATA / "ade20k_sample/objectInfo150.csv").read_text().splitlines()[1:]
+    names = [row.split(",")[-1].split(";")[0] for row in rows]
+    names = [f"{number} {text}" for number, text in enumerate(names)]  # two are called alike
+    files = []
+    for part, own in (("train", images[:2]), ("val", images[2:])):
+        (root / part / "masks").mkdir(parents=True)
+        (root / part / "images").mkdir()
+        for image in own:
+            labels = read_label_map(DATA / "ade20k_sample/annotations" / f"{image.stem}.png").astype(int)
+            (root / part / "masks" / f"{image.stem}.png").write_bytes(label_map_png((labels - 1) % 256))
+            shutil.copyfile(image, root / part / "images" / image.name)
+        keys = {"images": "images", "masks": "masks", "categories": names}
+        files.append(dataset(root / part, name=f"{name}_{part}", **keys))
+    import_bank(load_dataset(files[0]), root / "bank")
+    return files, str(root / "bank")
+
+
+def coco(root, name, task):
+    """One photo to train on and to fill the bank with, the other to test on."""
+    folder, files = DATA / "coco_sample", []
+    source = "panoptic_examples.json" if task == "panoptic" else "panoptic_coco_detection_format.json"
+    whole = json.loads((folder / source).read_text())
+    known = json.loads((folder / "panoptic_coco_categories.json").read_text())
+    things = {item["id"] for item in known if item["isthing"] or task == "panoptic"}
+    for part, image in zip(("train", "val"), whole["images"], strict=True):
+        kept = [a for a in whole["annotations"] if a["image_id"] == image["id"]]
+        kept = [a for a in kept if a.get("category_id", min(things)) in things]
+        categories = [item for item in whole["categories"] if item["id"] in things]
+        keys = {"name": f"{name}_{part}", "task": task, "images": str(folder / "input_images"), "json": "own.json"}
+        if task == "panoptic":
+            keys["masks"] = str(folder / "panoptic_examples")
+        files.append(dataset(root / part, **keys))
+        own = {**whole, "images": [image], "annotations": kept, "categories": categories}
+        (root / part / "own.json").write_text(json.dumps(own))
+    import_bank(load_dataset(files[0]), root / "bank")
+    return files, str(root / "bank")
+
+
+def write_config(root, name, files, bank, keys):
+    own = {
+        "OUTPUT_DIR": str(root / "out"),
+        "DATASETS": {"TRAIN": [f"{name}_train"], "TEST": [f"{name}_val"]},
+        "INPUT": {
+            "MIN_SIZE_TRAIN": [CROP, 80],
+            "MIN_SIZE_TEST": CROP,
+            "CROP": {"SIZE": [CROP, CROP]},
+            "IMAGE_SIZE": CROP,
+        },
+        "SOLVER": {"MAX_ITER": 3, "LOG_PERIOD": 1},
+        "SEGGEN": {"ENGINE": "detectron2", "DATASETS": files, "BANKS": [bank], "P_AUG": 0.5},
+    }
+    (root / "config.yaml").write_text(yaml.safe_dump(merge(TINY, own)))
+    return str(root / "config.yaml"), tuple(str(word) for pair in keys.items() for word in pair)
+
+
+def check_training(config, words, metric):
+    """Two iterations, a third after a resume, and the evaluation of what that left: the same results."""
+    run(Arguments(config, (*words, "SOLVER.MAX_ITER", "2")))
+    results = run(Arguments(config, words, resume=True))
+    again = run(Arguments(config, words, eval_only=True))
+    task, name = metric
+    assert math.isfinite(results[task][name])
+    assert {key: value for key, value in again[task].items() if value == value} == {
+        key: value for key, value in results[task].items() if value == value
+    }
+    folder = config.replace("config.yaml", "out")
+    lines = [json.loads(line) for line in open(f"{folder}/metrics.json")]
+    assert {line["iteration"] for line in lines} >= {0, 1, 2}
+    kinds = {key.partition("/")[0] for line in lines for key in line if key.endswith("/total_loss")}
+    assert kinds == {"real", "synthetic"} and max(line.get("swap/failed", 0) for line in lines) == 0
+    assert torch.load(f"{folder}/model_final.pth", weights_only=True)["trainer"]["iteration"] == 2
+
+
+CASES = [
+    ("camvid", "semantic", ("sem_seg", "mIoU")),
+    ("ade20k", "semantic", ("sem_seg", "mIoU")),
+    ("coco", "panoptic", ("panoptic_seg", "PQ")),
+    ("coco", "instance", ("segm", "AP")),
+]
+
+
+@pytest.mark.parametrize("kind", ["ours", "stock"])
+@pytest.mark.parametrize(("data", "task", "metric"), CASES, ids=[f"{data} {task}" for data, task, _ in CASES])
+def test_training(tmp_path, kind, data, task, metric):
+    if not DATA.is_dir():
+        pytest.skip("the real images are not here")
+    if kind == "stock":
+        pytest.importorskip("mask2former")
+    name = f"training_{data}_{task}_{kind}"
+    files, bank = coco(tmp_path, name, task) if data == "coco" else {"camvid": camvid, "ade20k": ade20k}[data](tmp_path, name)
+    keys = {**TASKS[task], **(STOCK if kind == "stock" else {}), "SEED": 2}
+    check_training(*write_config(tmp_path, name, files, bank, keys), metric)
