@@ -28,7 +28,7 @@ def source_metadata(source: Any) -> dict[str, Any]:
     )
     facts = {
         "image_root": str(source.images),
-        "thing_classes": names,
+        "thing_classes": [names[place] for place in sorted(things.values())],  # as the instance metrics want them
         "thing_dataset_id_to_contiguous_id": things,
     }
     if source.task == "instance":

@@ -79,8 +79,8 @@ def register_bank(name: str, path: str | os.PathLike, *, like: str) -> None:
     root = Path(path).resolve()
     check_registered([like], f"register_bank({name!r}, like=...)")
     check_label_space(read_bank_info(root, f"register_bank({name!r})"), root, like)
-    facts = {**metadata_like(like), "bank_root": str(root), "bank_like": like}
-    _register(name, partial(BankDataset.open, root), facts)
+    identity = {"bank_root": str(root), "bank_like": like}  # a project may change the metadata of `like` meanwhile
+    _register(name, partial(BankDataset.open, root), {**metadata_like(like), **identity}, identity)
 
 
 def register_folder(
@@ -117,7 +117,8 @@ def register_source(source: Any) -> None:
     Raises:
         SegGenError: the name is another dataset's.
     """
-    _register(source.name, source.records, source_metadata(source))
+    facts = source_metadata(source)
+    _register(source.name, source.records, facts, facts)
 
 
 def check_registered(names: Sequence[str], key: str) -> None:
@@ -185,20 +186,19 @@ def read_bank_info(root: Path, key: str) -> Any:
     return read_info(root)
 
 
-def _register(name: str, records: Any, facts: dict[str, Any]) -> None:
-    """Into both catalogs, or neither; again only with the same facts."""
+def _register(name: str, records: Any, facts: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Into both catalogs, or neither; again only with the same ``identity``."""
     if name in DatasetCatalog:
-        before = MetadataCatalog.get(name).as_dict()
-        differing = [key for key, value in facts.items() if before.get(key) != value]
-        if not differing:
-            return
-        key = differing[-1]
-        raise SegGenError(
-            f"another dataset is registered as {name!r}",
-            expected=f"{key}: {before.get(key, 'none')}",
-            found=f"{key}: {facts[key]}",
-            remedy="give the second another name",
-        )
+        before = MetadataCatalog.get(name)
+        for key, value in identity.items():
+            if before.get(key) != value:
+                raise SegGenError(
+                    f"another dataset is registered as {name!r}",
+                    expected=f"{key}: {before.get(key, 'none')}",
+                    found=f"{key}: {value}",
+                    remedy="give the second another name",
+                )
+        return
     MetadataCatalog.pop(name, None)
     DatasetCatalog.register(name, records)
     MetadataCatalog.get(name).set(**facts)
