@@ -124,6 +124,37 @@ def test_a_file_cannot_change_what_builds_arrays(tmp_path, build):
     assert read_pickled_weights(written(tmp_path, ARRAYS))["float"].shape == (2, 3)
 
 
+@pytest.mark.parametrize("function", [torch._utils._rebuild_tensor_v2, torch.nn.Parameter, OrderedDict])
+def test_what_torch_may_name_in_a_storage_is_out_of_reach(tmp_path, function):
+    """torch's own reader hands out the classes and functions that it trusts; a file could change or call them."""
+    before = getattr(function, "__defaults__", None)
+    stream = io.BytesIO()
+    torch.save(function, stream, _use_new_zipfile_serialization=False)
+    named = pickle.dumps(Call(torch.storage._load_from_bytes, stream.getvalue()), 2)[:-1]
+    for attack in (named, named + b"N}U\x0c__defaults__)s\x86b"):
+        with pytest.raises(SegGenError, match="something else"):
+            read_pickled_weights(written(tmp_path, attack + b"."))
+    assert getattr(function, "__defaults__", None) == before
+
+
+@pytest.mark.parametrize("value", [STORAGE, torch.ones(2)])
+def test_a_file_cannot_change_a_tensor_or_its_storage(tmp_path, value):
+    attack = pickle.dumps(value, 2)[:-1] + b"}U\x01aK\x01sb."
+    with pytest.raises(SegGenError, match="changes a tensor"):
+        read_pickled_weights(written(tmp_path, attack))
+
+
+def test_what_stands_in_a_file_once_is_read_once(tmp_path):
+    """Lists of twice the list before: a few bytes each, and 2**60 entries in all."""
+    twice = [torch.ones(1)]
+    for _ in range(60):
+        twice = [twice, twice]
+    read = read_pickled_weights(written(tmp_path, twice))
+    for _ in range(60):
+        read = read[0]
+    assert torch.equal(read[0], torch.ones(1))
+
+
 @pytest.mark.parametrize("data", [b"no pickle", pickle.dumps(ARRAYS)[:-20], b"\x80\x02Qtext.", b"\x80\x02\x95", b"\x80\x02c_codecs\nencode\n)R."])
 def test_a_damaged_file_is_told(tmp_path, data):
     with pytest.raises(SegGenError, match=r"weights\.pkl"):

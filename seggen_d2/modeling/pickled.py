@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes
@@ -33,7 +32,7 @@ def read_pickled_weights(path: str | os.PathLike) -> Any:
     """
     data = read_bytes(path, "checkpoint")
     try:
-        return _plain(_Reader(io.BytesIO(data), str(path)).load())
+        return _plain(_Reader(io.BytesIO(data), str(path)).load(), {})
     except SegGenError:
         raise
     except Exception as error:  # a damaged pickle may fail anywhere
@@ -56,6 +55,18 @@ class _Builder:
         raise pickle.UnpicklingError("it changes what builds arrays")
 
 
+class _Held:
+    """What was built for a file, which may use it and not change it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it changes a tensor or its storage")
+
+
 class _Dtype:
     """A NumPy number type, as a pickle spells it."""
 
@@ -76,16 +87,21 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, data = state
-        flat = np.frombuffer(_bytes(data), dtype.numpy)
-        self.values = flat.reshape(shape, order="F" if fortran else "C")
+        self.values = _numbers(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _from_buffer(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    return np.frombuffer(_bytes(data), dtype.numpy).reshape(shape, order=order)
+def _from_buffer(data: Any, dtype: Any, shape: tuple[int, ...], order: str) -> _Held:
+    return _Held(_numbers(data, dtype).reshape(shape, order=order))
 
 
-def _scalar(dtype: _Dtype, data: Any) -> Any:
-    return np.frombuffer(_bytes(data), dtype.numpy)[0]
+def _scalar(dtype: Any, data: Any) -> Any:
+    return _numbers(data, dtype)[0]
+
+
+def _numbers(data: Any, dtype: Any) -> np.ndarray:
+    if not isinstance(dtype, _Dtype):
+        raise pickle.UnpicklingError("an array of no number type")
+    return np.frombuffer(_bytes(data), dtype.numpy)
 
 
 def _bytes(data: Any) -> bytearray:
@@ -100,16 +116,21 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _storage(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+def _storage(data: bytes) -> _Held:
+    """torch's own reader may hand out classes and functions as well; a storage is all that is wanted."""
+    storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if not isinstance(storage, torch.storage.TypedStorage):
+        raise pickle.UnpicklingError("a storage that holds something else")
+    return _Held(storage)
 
 
-def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+def _tensor(held: _Held, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Held:
+    storage = held.value
     tensor, bytes_ = torch.empty(0, dtype=storage.dtype), storage._untyped_storage
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if min((offset, *size, *stride)) < 0 or (0 not in size and last >= bytes_.nbytes() // tensor.element_size()):
         raise pickle.UnpicklingError("a tensor larger than its storage")
-    return tensor.set_(bytes_, offset, size, stride)
+    return _Held(tensor.set_(bytes_, offset, size, stride))
 
 
 def _builders() -> dict[tuple[str, str], Callable[..., Any]]:
@@ -147,12 +168,17 @@ class _Reader(pickle.Unpickler):
         return _Builder(self._known[module, name])
 
 
-def _plain(value: Any) -> Any:
-    """Stand-ins to the arrays they stand for, in nested dicts and lists."""
+def _plain(value: Any, done: dict[int, Any]) -> Any:
+    """Stand-ins to what they stand for, in nested dicts and lists; ``done`` holds, by id, those that were met before."""
+    if isinstance(value, _Held):
+        return value.value
     if isinstance(value, _Array):
         return value.values
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_plain, value))
-    return value
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if id(value) not in done:
+        if isinstance(value, dict):
+            done[id(value)] = {_plain(key, done): _plain(item, done) for key, item in value.items()}
+        else:
+            done[id(value)] = type(value)(_plain(item, done) for item in value)
+    return done[id(value)]
