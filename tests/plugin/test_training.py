@@ -1,12 +1,18 @@
 """Trainings of a few iterations with the real packages on real images, each with a bank: train, resume, evaluate."""
 
+import importlib.util
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from plugin.hosts_world import MASK_DINO
 from plugin.training_world import DATA, STOCK
 from toy_world import TINY, write_bank
 
@@ -150,3 +156,47 @@ def test_training(tmp_path, kind, data, task, metric):
     files, bank = coco(tmp_path, name, task) if data == "coco" else {"camvid": camvid, "ade20k": ade20k}[data](tmp_path, name)
     keys = {**TASKS[task], **(STOCK if kind == "stock" else {}), "SEED": 2}
     check_training(*write_config(tmp_path, name, files, bank, keys), metric)
+
+
+def test_a_hosts_own_mapper_under_this_trainer(tmp_path):
+    pytest.importorskip("mask2former")
+    if not DATA.is_dir():
+        pytest.skip("the real images are not here")
+    files, bank = camvid(tmp_path, "training_host")
+    keys = {"SEGGEN.MAPPER": "host", "DATALOADER.NUM_WORKERS": 1, "INPUT.SIZE_DIVISIBILITY": CROP, "SEED": 2}
+    check_training(*write_config(tmp_path, "training_host", files, bank, keys), ("sem_seg", "mIoU"))
+
+
+def test_mask_dino_through_the_tool(tmp_path):
+    """In a process of its own: it and Mask2Former take the same names in Detectron2's registries."""
+    if not DATA.is_dir() or importlib.util.find_spec("maskdino") is None:
+        pytest.skip("Mask DINO or the real images are not here")
+    root = Path(__file__).parents[2]
+    files, bank = coco(tmp_path, "dino", "panoptic")
+    (tmp_path / "op").mkdir()
+    (tmp_path / "op/MultiScaleDeformableAttention.py").touch()  # its calls fail, and the pure torch path serves
+    small = {
+        "MODEL.BACKBONE.NAME": "build_resnet_backbone",
+        "INPUT.IMAGE_SIZE": CROP,
+        "SEGGEN.DATASETS": files,
+        "SEGGEN.BANKS": [bank],
+        "SEGGEN.BANK_ROOT": "",
+        "DATASETS.TRAIN": ["dino_train"],
+        "DATASETS.TEST": ["dino_val"],
+        "OUTPUT_DIR": tmp_path / "out",
+        "SOLVER.MAX_ITER": 2,
+    }
+    words = [*MASK_DINO.options(), *(str(word) for pair in small.items() for word in pair)]
+    config = root / "configs/coco/panoptic-segmentation/maskdino_swin-large_swap.yaml"
+    paths = os.pathsep.join([str(tmp_path / "op"), str(root)])
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", str(root / "tools/train_net.py"), "--config-file", str(config), *words],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert out.returncode == 0, out.stdout[-1500:] + out.stderr[-3000:]
+    results = json.loads((tmp_path / "out/metrics_final.json").read_text())["results"]
+    assert results["panoptic_seg"]["PQ"] >= 0 and (tmp_path / "out/model_final.pth").exists()
