@@ -66,7 +66,7 @@ class SemanticTargets:
         window = self.window(labels, plan)
         found = np.flatnonzero(count_values(window, len(self.categories)))
         masks = np.empty((len(found), *window.shape), bool)
-        for category, mask in zip(found, masks, strict=True):
+        for category, mask in zip(found.tolist(), masks, strict=True):
             np.equal(window, category, out=mask)
         return {
             "mask_labels": torch.from_numpy(masks),

@@ -36,7 +36,7 @@ CASES = (  # what, config, samples, bar
 )
 
 
-def mapper_rows(turns: int = 12, batch: int = 12) -> list[dict[str, Any]]:
+def mapper_rows(turns: int = 16, batch: int = 12) -> list[dict[str, Any]]:
     """Milliseconds of processor time a sample, against Mask2Former's mapper of the same config, on the same images.
 
     Args:
