@@ -84,7 +84,7 @@ def stock_mapper(cfg: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def _unbuilt_op() -> Iterator[None]:
     """Lets Mask2Former be imported where its compiled op is not built."""
     name = "MultiScaleDeformableAttention"
-    if find_spec(name):
+    if name in sys.modules or find_spec(name):
         yield
         return
     sys.modules[name] = types.ModuleType(name)

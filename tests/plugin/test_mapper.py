@@ -16,7 +16,7 @@ from PIL import Image
 from seggen_d2.bank import Bank, import_bank
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mapping.colours import Hue, Linear, Saturation
-from seggen_d2.plugin.bench import SAMPLES, sample_records
+from seggen_d2.plugin.bench import SAMPLES, mapper_rows, sample_records
 from seggen_d2.plugin.hosts import host_mapper
 from seggen_d2.plugin.mapper import build_mapper
 from seggen_d2.segmentation import label_map_png
@@ -177,6 +177,13 @@ def test_instance_samples_of_polygons_equal_the_stock_ones(samples, mapper):
             # Detectron2 pads masks with 255, so stock's is false everywhere; ours is true where padding is
             assert not stock["padding_mask"].any() and ours["padding_mask"].dtype == torch.bool
             assert (ours["image"][:, ours["padding_mask"]] == 128).all()
+
+
+@needs_stock
+def test_the_benchmark_gives_a_row_a_task():
+    pytest.importorskip("mask2former")
+    rows = mapper_rows(turns=1, batch=1)
+    assert len(rows) == 3 and all(row["ratio"] > 0 and "times as fast" in row["reference"] for row in rows)
 
 
 @pytest.fixture
