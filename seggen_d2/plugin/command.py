@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,14 @@ from .datasets import register_from_config
 from .hosts import PACKAGES, import_host
 from .plan import plan
 from .registration import check_registered
-from .results import write_results
 from .stages import FINAL, train_stages
 from .trainer import Stopped, Trainer
 
 __all__ = ["Arguments", "Stopped", "train_net"]
 
 logger = logging.getLogger(__name__)
+# Detectron2's keys that this trainer does nothing for where they are on.
+UNHONOURED = ("TEST.AUG.ENABLED", "TEST.PRECISE_BN.ENABLED", "MODEL.LOAD_PROPOSALS", "MODEL.KEYPOINT_ON")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ def train_net(words: Arguments, *, dry_run: bool = False) -> None:
             print(labelled([("not read", ", ".join(ignored))]))
         return
     distributed = words.num_gpus * words.num_machines > 1
+    if distributed:
+        prepare(words)  # what is wrong with the config is said once, not by each process
     places = {name: getattr(words, name) for name in ("num_machines", "machine_rank", "dist_url")}
     try:
         launch(_quietly if distributed else run, words.num_gpus, **places, args=(words,))
@@ -134,7 +136,13 @@ def prepare(words: Arguments) -> tuple[Any, list[str]]:
             found="no GPU",
             remedy="give --num-gpus 0, or leave MODEL.DEVICE out",
         )
-    return cfg, ignored
+    return cfg, [*ignored, *(key for key in UNHONOURED if _value(cfg, key))]
+
+
+def _value(cfg: Any, key: str) -> Any:
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
 
 
 def _check_classes(cfg: Any) -> None:

@@ -32,7 +32,7 @@ Maker = Callable[[str, str, Any], DatasetEvaluator | None]
 
 
 class PredictionWriter(DatasetEvaluator):
-    """Writes predicted label maps, ``FOLDER/IMAGE_ID.png``, that tools/evaluate.py reads (``TEST.SAVE_PREDICTIONS``)."""
+    """Writes predicted label maps, ``FOLDER/IMAGE_ID.png``, for tools/evaluate.py (``TEST.SAVE_PREDICTIONS``)."""
 
     def __init__(self, folder: str):
         self.folder = Path(folder)

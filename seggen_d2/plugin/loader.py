@@ -25,7 +25,7 @@ def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
     """An endless loader of this process's batches, each a list of mapped samples.
 
     Sample n of the run is a function of (``SEED``, n): its record, whether it is swapped and for which synthetic one,
-    its augmentation. A process takes every ``world size``-th number.
+    its augmentation. A process takes every ``world size``-th number. Images are not grouped by their shape.
 
     Args:
         start_number: samples that all processes together have drawn before; ``loader.sampler.start_number`` may be
@@ -85,7 +85,7 @@ def _records_of(name: str, filter_empty: bool) -> Dataset:
 
 
 def training_mapper(cfg: Any) -> Callable[..., Any]:
-    """``mapper(record, number)`` of ``SEGGEN.MAPPER``: this package's, or the host project's made a function of the number."""
+    """``mapper(record, number)`` of ``SEGGEN.MAPPER``: this package's, or the host project's as a function of the number."""
     if cfg.SEGGEN.MAPPER == "host":
         return NumberedMapper(host_mapper(cfg), seed_of(cfg))
     return build_mapper(cfg)

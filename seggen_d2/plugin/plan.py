@@ -35,7 +35,8 @@ def plan(cfg: Any, *, resume: bool = False) -> str:
 
 
 def _stage(part: Any, cfg: Any) -> str:
-    origin = part.MODEL.WEIGHTS if Path(part.MODEL.WEIGHTS).parent.parent != Path(cfg.OUTPUT_DIR) else "the stage before"
+    own = Path(part.MODEL.WEIGHTS).parent.parent == Path(cfg.OUTPUT_DIR)
+    origin = "the stage before" if own else part.MODEL.WEIGHTS
     return (
         f"{part.SOLVER.MAX_ITER} iterations of {part.SOLVER.IMS_PER_BATCH} images, p_aug {part.SEGGEN.P_AUG:g}, "
         f"learning rate {part.SOLVER.BASE_LR:g}, from {origin or 'random weights'}"

@@ -1,4 +1,4 @@
-"""``metrics_final.json`` of a run with Detectron2: its results, with semantic ones as the transformers engine has them."""
+"""``metrics_final.json`` of a run with Detectron2; semantic results are as the transformers engine has them."""
 
 from __future__ import annotations
 

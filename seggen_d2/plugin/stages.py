@@ -116,7 +116,7 @@ def _start_anew(cfg: Any, configs: Sequence[Any]) -> None:
     if comm.is_main_process():
         marks = {Path(part.OUTPUT_DIR) / _LAST for part in (cfg, *configs)}
         for mark in filter(Path.exists, marks):
-            logger.warning("%s holds checkpoints of an earlier run; this one starts anew (--resume goes on)", mark.parent)
+            logger.warning("%s holds an earlier run; this one starts anew (--resume goes on)", mark.parent)
             mark.unlink()
     comm.synchronize()
 

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from plugin.training_world import write_toy
 from toy_world import write_world
 
 from seggen_d2.engine.choice import choose_engine
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import command
+
+from .training_world import write_toy
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools/train_net.py"
@@ -39,7 +40,8 @@ def tool(monkeypatch):
 
 
 def call(*words, **variables):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **variables}
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, **own, **variables}
     line = [sys.executable, str(TOOL), *map(str, words)]
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=300)
 
@@ -49,7 +51,8 @@ def metrics(folder):
 
 
 def test_two_processes_from_the_command_line(config, tmp_path):
-    out = call("--config-file", config, "--num-gpus", 2, *("OUTPUT_DIR", tmp_path, "SOLVER.MAX_ITER", 2, "SOLVER.IMS_PER_BATCH", 4))
+    words = ("OUTPUT_DIR", tmp_path, "SOLVER.MAX_ITER", 2, "SOLVER.IMS_PER_BATCH", 4)
+    out = call("--config-file", config, "--num-gpus", 2, *words)
     assert out.returncode == 0, out.stderr
     assert (tmp_path / "model_final.pth").exists() and metrics(tmp_path)["iterations"] == 2
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
@@ -105,6 +108,8 @@ def test_the_plan(tool, config, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "4 synthetic samples" in told and "stage 2    3 iterations" in told and "from the stage before" in told
     assert "SegGenMask2Former on tiny-resnet" in told and not (tmp_path / "out").exists()
+    tool("--config-file", config, "--dry-run", "TEST.AUG.ENABLED", True, "OUTPUT_DIR", tmp_path / "out")
+    assert "not read   TEST.AUG.ENABLED" in capsys.readouterr().out
     tool("--config-file", config, "--dry-run", "SEGGEN.ENGINE", "transformers", "OUTPUT_DIR", tmp_path / "out")
     assert "Mask2Former on a resnet" in capsys.readouterr().out
 

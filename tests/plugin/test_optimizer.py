@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
-from plugin.training_world import STOCK, keyed, upstream_tool, write_toy
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin.optimizer import build_optimizer, clip_norm
+
+from .training_world import STOCK, keyed, upstream_tool, write_toy
 
 SWIN = {
     "MODEL.BACKBONE.NAME": "D2SwinTransformer",

@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from plugin.training_world import keyed, write_toy
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin.evaluators import EVALUATORS, build_evaluator
@@ -13,6 +12,8 @@ from seggen_d2.plugin.plan import plan
 from seggen_d2.plugin.results import plain, semantic
 from seggen_d2.plugin.stages import position, stage_configs, train_stages
 from seggen_d2.plugin.trainer import Trainer
+
+from .training_world import keyed, write_toy
 
 TWO = "[{'P_AUG': 1.0, 'ITERATIONS': 2}, {'P_AUG': 0.0, 'ITERATIONS': 3, 'BASE_LR': 5.0e-4}]"
 
@@ -62,11 +63,11 @@ def test_a_stage_has_its_own_length_rate_steps_and_weights(config, tmp_path):
     assert (first.SOLVER.MAX_ITER, first.SOLVER.BASE_LR, first.SEGGEN.P_AUG) == (2, 1e-3, 1.0)
     assert (second.SOLVER.MAX_ITER, second.SOLVER.BASE_LR, second.SEGGEN.P_AUG) == (3, 5e-4, 0.0)
     assert first.SOLVER.STEPS == (1, 2) and second.SOLVER.STEPS == (2, 3)
-    assert first.MODEL.WEIGHTS == "start.pth" and second.MODEL.WEIGHTS == str(tmp_path / "stage-0/model_final.pth")
+    assert first.MODEL.WEIGHTS == "start.pth" and str(tmp_path / "stage-0/model_final.pth") == second.MODEL.WEIGHTS
     own = TWO.replace("'BASE_LR': 5.0e-4", "'START_WEIGHTS': 'other.pth'")
     assert stage_configs(keyed(config, {**keys, "SEGGEN.STAGES": own}))[1].MODEL.WEIGHTS == "other.pth"
     (only,) = stage_configs(keyed(config, {**keys, "SEGGEN.STAGES": "[]"}))
-    assert only.OUTPUT_DIR == str(tmp_path) and only.SOLVER.STEPS == (50, 90)
+    assert str(tmp_path) == only.OUTPUT_DIR and only.SOLVER.STEPS == (50, 90)
 
 
 def test_the_learning_rate_follows_upstreams_schedules(config, tmp_path):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from detectron2.engine import HookBase
 from detectron2.modeling import META_ARCH_REGISTRY
-from plugin.training_world import keyed, write_toy
 from torch import nn
 
 from seggen_d2.foundation.errors import SegGenError
@@ -17,6 +16,7 @@ from seggen_d2.plugin.stages import train_stages
 from seggen_d2.plugin.step import StepTrainer
 from seggen_d2.plugin.trainer import Stopped, Trainer
 
+from .training_world import keyed, write_toy
 
 PLAIN = {"MODEL.META_ARCHITECTURE": "MeanColour", "MODEL.BACKBONE.NAME": "build_resnet_backbone"}
 

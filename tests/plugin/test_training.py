@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from plugin.hosts_world import MASK_DINO
-from plugin.training_world import DATA, STOCK
 from toy_world import TINY, write_bank
 
 from seggen_d2.bank import import_bank
@@ -22,7 +20,10 @@ from seggen_d2.plugin.command import Arguments, run
 from seggen_d2.segmentation import label_map_png, read_label_map
 from seggen_d2.sources import load_dataset
 
-CAMVID = "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()
+from .hosts_world import MASK_DINO
+from .training_world import DATA, STOCK
+
+CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 CROP = 64
 TASKS = {
     "semantic": {"INPUT.DATASET_MAPPER_NAME": "mask_former_semantic"},
@@ -129,12 +130,12 @@ def check_training(config, words, metric):
     assert {key: value for key, value in again[task].items() if value == value} == {
         key: value for key, value in results[task].items() if value == value
     }
-    folder = config.replace("config.yaml", "out")
-    lines = [json.loads(line) for line in open(f"{folder}/metrics.json")]
+    folder = Path(config).parent / "out"
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
     assert {line["iteration"] for line in lines} >= {0, 1, 2}
     kinds = {key.partition("/")[0] for line in lines for key in line if key.endswith("/total_loss")}
     assert kinds == {"real", "synthetic"} and max(line.get("swap/failed", 0) for line in lines) == 0
-    assert torch.load(f"{folder}/model_final.pth", weights_only=True)["trainer"]["iteration"] == 2
+    assert torch.load(folder / "model_final.pth", weights_only=True)["trainer"]["iteration"] == 2
 
 
 CASES = [
@@ -153,7 +154,10 @@ def test_training(tmp_path, kind, data, task, metric):
     if kind == "stock":
         pytest.importorskip("mask2former")
     name = f"training_{data}_{task}_{kind}"
-    files, bank = coco(tmp_path, name, task) if data == "coco" else {"camvid": camvid, "ade20k": ade20k}[data](tmp_path, name)
+    if data == "coco":
+        files, bank = coco(tmp_path, name, task)
+    else:
+        files, bank = {"camvid": camvid, "ade20k": ade20k}[data](tmp_path, name)
     keys = {**TASKS[task], **(STOCK if kind == "stock" else {}), "SEED": 2}
     check_training(*write_config(tmp_path, name, files, bank, keys), metric)
 

@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 from detectron2.engine import launch
-from plugin.training_world import write_toy
-from plugin.two_processes import points, train
 
 from seggen_d2.segmentation import label_map_png
 from seggen_d2.sources.toy import toy_scene
+
+from .training_world import write_toy
+from .two_processes import points, train
 
 
 def test_points_are_the_same_for_every_segment():
