@@ -36,6 +36,13 @@ def test_names_of_the_training_set_cannot_tell(bank, caplog):
         check_leaks([bank], records, "val", [{"file_name": f"train/scene {n}.jpg"} for n in range(2)])
 
 
+def test_a_number_that_both_sets_have_does_not_hide_a_name(bank):
+    """The image_id cannot tell, the file's stem can."""
+    test = {"image_id": "scene 0", "file_name": "test/scene 1.jpg"}
+    with pytest.raises(SegGenError, match="scene 1"):
+        check_leaks([bank], [test], "val", [{"image_id": "scene 0", "file_name": "train/a.jpg"}])
+
+
 def test_no_bank_is_no_leak():
     check_leaks([], [{"file_name": "a.jpg"}], "val")
 

@@ -111,6 +111,14 @@ def change(path, key, function):
         ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[1]["segmentation"].update(counts="12")), "is broken"),
         ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[2].update(segmentation=[[1, 2, 3]])), "a polygon of"),
         ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[2].update(segmentation=3)), "is none"),
+        ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[2].update(segmentation=[[1, 1, 5, 1, 5, float("nan")]])),
+         "a polygon of"),  # pycocotools would take all memory for it
+        ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[2].update(segmentation=[[1, 1, 1e12, 1, 5, 9]])),
+         "a polygon of"),
+        ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[1].update(bbox=None)), "the box of annotation 1 of"),
+        ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a.append(3)), "lacks image_id"),
+        ("panoptic", lambda f: change(f / "panoptic.json", "annotations", lambda a: a[0]["segments_info"][0].update(bbox=[1, 2])),
+         "the box of segment 70000 of"),
         ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[2].pop("segmentation")), "lacks segmentation"),
     ],
 )
@@ -135,6 +143,7 @@ def test_a_polygon_of_two_points_is_left_out_and_said(files, tmp_path, caplog):
     [
         ({"task": "panoptc"}, "did you mean 'panoptic'"),
         ({"task": "panoptic", "masks": "m"}, "lacks json"),
+        ({"masks": "m", "categories": ["a"], "limit": -1}, "limit is out of range"),
         ({"task": "instance", "json": "j", "masks": "m"}, "masks means nothing for task: instance"),
         ({"task": "semantic", "masks": "m"}, "lacks categories"),
         ({"json": "j", "masks": "m", "categories": ["a"]}, "json means nothing for task: semantic"),

@@ -171,6 +171,8 @@ BAD = [
     (lambda f: (f / "masks" / f"{STEMS[2]}.png").write_bytes(label_map_png(np.zeros((16, 12)))), "differ in size(.|\n)*12 x 16(.|\n)*16 x 12"),
     (lambda f: (f / "masks" / f"{STEMS[2]}.png").write_bytes(label_map_png(np.full((12, 16), 7))), "unknown ids(.|\n)*id 7 on 192"),
     (lambda f: Image.new("RGB", (16, 12)).save(f / "masks" / f"{STEMS[2]}.png"), "holds colours, not ids"),
+    (lambda f: (f / "masks" / f"{STEMS[2]}.png").unlink(), "1 of 12 images have no mask"),
+    (lambda f: Image.new("I;16", (16, 12), 9000).save(f / "images" / f"{STEMS[2]}.jpg", "PNG"), "more than 8 bits a pixel"),
 ]
 
 

@@ -72,7 +72,7 @@ def open_source(given: argparse.Namespace):
         categories = categories_like(given.like, "semantic")
     else:
         categories = read_categories(given.categories, given.ignore_id)
-    return FolderSource(given.images.name, given.images, given.masks, categories)
+    return FolderSource(given.images.absolute().name, given.images, given.masks, categories)
 
 
 def main() -> None:

@@ -58,8 +58,16 @@ class Converter:
         if self.source_ids:
             pairs = zip(masks, self.source_ids, strict=True)
             masks = [mask if mask.is_file() else mask.with_name(f"{name}.png") for mask, name in pairs]
-        self.source.check_masks(images, masks)
         return masks
+
+    def check_masks(self) -> None:
+        """Each image of a folder has its mask; the files that COCO's JSON names were looked for when it was read.
+
+        Raises:
+            SegGenError: some have none.
+        """
+        if self._records is None:
+            self.source.check_masks(*map(list, zip(*self.files, strict=True)))
 
     def __len__(self) -> int:
         return len(self.files)

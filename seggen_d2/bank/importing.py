@@ -109,6 +109,8 @@ def import_bank(
     options = options or ImportOptions()
     check_range("threads", threads, 1, 256)
     convert = Converter(source, options.strategy, options.source_pattern, options.quality, options.reduce_zero)
+    if not options.keep_going:
+        convert.check_masks()
     total = min(options.limit or len(convert), len(convert))
     writer = BankWriter(root, _info(source, convert, options, total, licence))
     plan = {
@@ -160,11 +162,13 @@ def _info(source: Source, convert: Converter, options: ImportOptions, total: int
 
 def _fingerprint(source: Source, convert: Converter) -> str:
     """Over the names and sizes of all files: the same data elsewhere is the same source, other data is another."""
-    facts = [
-        (image.name, os.stat(image).st_size, os.stat(mask).st_size if mask else 0) for image, mask in convert.files
-    ]
+    facts = [(image.name, os.stat(image).st_size, _size(mask)) for image, mask in convert.files]
     json = getattr(source, "json", None)
     return fingerprint(repr((facts, fingerprint(Path(json).read_bytes()) if json else "")).encode())
+
+
+def _size(mask: str | os.PathLike | None) -> int:
+    return os.stat(mask).st_size if mask and os.path.isfile(mask) else 0
 
 
 def summarize(root: str | os.PathLike, info: BankInfo) -> ImportSummary:

@@ -38,7 +38,7 @@ def check_leaks(
     tests = [names_of(record) for record in test_records]
     shared = {name for record in train_records for name in names_of(record)}
     for bank in banks:
-        sources = [source for names in tests if (source := _source(bank, names))]
+        sources = [source for names in tests if (source := _source(bank, sorted(names, key=shared.__contains__)))]
         leaked = [source for source in sources if source not in shared]
         if leaked:
             raise SegGenError(
@@ -59,7 +59,7 @@ def check_leaks(
 
 
 def _source(bank: Bank, names: Sequence[str]) -> str:
-    """The one of ``names`` that is a source of the bank, or ``""``."""
+    """The first of ``names`` that is a source of the bank, or ``""``."""
     for name in names:
         rows = bank.variants(name)
         if len(rows) and bank.record(int(rows[0]))["source_id"] == name:

@@ -101,7 +101,8 @@ class CocoFile:
         Raises:
             SegGenError: there is none.
         """
-        image = self.images.get(annotation.get("image_id"))
+        need(annotation, ("image_id",), f"an annotation of {self.path}")
+        image = self.images.get(annotation["image_id"])
         if image is None:
             raise SegGenError(
                 f"{self.path}: an annotation is of image {annotation.get('image_id')!r}, which the file lacks",
@@ -207,9 +208,16 @@ def image_facts(image: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def annotation_facts(item: dict[str, Any], number: int) -> dict[str, Any]:
-    """What a segment and an instance have in common; boxes are ``[x, y, width, height]`` in pixels."""
-    facts = {"category_id": number, "iscrowd": int(item.get("iscrowd", 0)), "bbox": list(item["bbox"])}
+def annotation_facts(item: dict[str, Any], number: int, where: str) -> dict[str, Any]:
+    """What a segment and an instance have in common; boxes are ``[x, y, width, height]`` in pixels.
+
+    Raises:
+        SegGenError: the box is none; ``where`` names what has it.
+    """
+    box = item["bbox"]
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, (int, float)) for side in box):
+        raise SegGenError(f"the box of {where} is none", expected="[x, y, width, height] in pixels", found=f"{box!r:.80}")
+    facts = {"category_id": number, "iscrowd": int(item.get("iscrowd", 0)), "bbox": list(box)}
     return {**facts, "area": item["area"]} if "area" in item else facts
 
 

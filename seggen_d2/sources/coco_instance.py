@@ -16,6 +16,7 @@ from seggen_d2.segmentation.rle import decode_mask, rle_size
 
 from .coco import CocoSource, annotation_facts, check_files, image_facts, need
 
+FAR = 10**6  # pixels: coordinates further out are none, and drawing them takes any amount of memory
 XYWH_ABS = 1  # Detectron2's number for boxes [x, y, width, height] in pixels
 _logger = logging.getLogger(__name__)
 
@@ -61,11 +62,11 @@ class CocoInstanceSource(CocoSource):
                 found=" x ".join(map(str, segmentation["size"])),
                 remedy="images and annotations must come from one release",
             )
-        return {**annotation_facts(item, number), "bbox_mode": XYWH_ABS, "segmentation": segmentation}
+        return {**annotation_facts(item, number, where), "bbox_mode": XYWH_ABS, "segmentation": segmentation}
 
 
 def _is_polygon(polygon: Any, where: str) -> bool:
-    numbers = isinstance(polygon, list) and all(isinstance(value, (int, float)) for value in polygon)
+    numbers = isinstance(polygon, list) and all(isinstance(v, (int, float)) and abs(v) <= FAR for v in polygon)
     if not numbers or len(polygon) % 2:
         raise SegGenError(
             f"a polygon of {where} is none",

@@ -51,8 +51,9 @@ class CocoPanopticSource(CocoSource):
 
     def _segment(self, segment: dict[str, Any], where: str) -> dict[str, Any]:
         need(segment, ("id", "category_id", "bbox"), f"a segment of {where}")
-        number = self._file.categories.number(segment["category_id"], f"segment {segment['id']} of {where}")
-        facts = annotation_facts(segment, number)
+        where = f"segment {segment['id']} of {where}"
+        number = self._file.categories.number(segment["category_id"], where)
+        facts = annotation_facts(segment, number, where)
         return {"id": segment["id"], **facts, "isthing": self.categories.items[number].isthing}
 
 

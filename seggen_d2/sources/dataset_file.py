@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from seggen_d2.foundation.errors import SegGenError, check_choice
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import read_json
 from seggen_d2.foundation.options import build, load_yaml
 from seggen_d2.segmentation import Categories
@@ -95,6 +95,7 @@ def load_dataset(path: str | os.PathLike, task: str = "") -> Source:
 
 def _check(spec: DatasetFile, path: Path, task: str) -> None:
     check_choice(f"{path}: task", spec.task, TASKS)
+    check_range(f"{path}: limit", spec.limit, 0, 10**9)
     needed, meaningless = NEEDED[spec.task]
     missing = [key for key in needed if not getattr(spec, key)]
     if missing:
