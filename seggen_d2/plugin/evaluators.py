@@ -26,6 +26,7 @@ from seggen_d2.segmentation import label_map_png
 from seggen_d2.sources.records import stem
 
 from .hosts import PACKAGES, import_package
+from .loader import read_records
 
 logger = logging.getLogger(__name__)
 Maker = Callable[[str, str, Any], DatasetEvaluator | None]
@@ -109,6 +110,33 @@ def build_evaluator(cfg: Any, name: str, folder: str = "") -> DatasetEvaluators:
     Raises:
         SegGenError: its metadata names no known ``evaluator_type``, or the config turns all its metrics off.
     """
+    makers = [maker for switch, maker in _rows(name) if not switch or test_switches(cfg)[switch]]
+    folder = folder or os.path.join(cfg.OUTPUT_DIR, "inference", name)
+    found = [evaluator for maker in makers if (evaluator := maker(name, folder, cfg)) is not None]
+    if cfg.TEST.SAVE_PREDICTIONS and any(isinstance(evaluator, SemSegEvaluator) for evaluator in found):
+        found.append(PredictionWriter(os.path.join(cfg.OUTPUT_DIR, "predictions", name)))
+    if not found:
+        raise SegGenError(
+            f"dataset {name} would get no metrics",
+            expected="one at least of " + ", ".join(switch or "the rest" for switch, _ in _rows(name)),
+            found=", ".join(f"{switch}: {on}" for switch, on in test_switches(cfg).items()),
+            remedy="turn one on under MODEL.MASK_FORMER.TEST",
+        )
+    return DatasetEvaluators(found)
+
+
+def check_tests(cfg: Any) -> None:
+    """Every test set can be read and has metrics: told before the training, not after it.
+
+    Raises:
+        SegGenError: a test set's files are not there, or its metadata names no known ``evaluator_type``.
+    """
+    for name in cfg.DATASETS.TEST:
+        _rows(name)
+        read_records(name, "DATASETS.TEST")
+
+
+def _rows(name: str) -> tuple[tuple[str, Maker], ...]:
     kind = MetadataCatalog.get(name).get("evaluator_type")
     if kind not in EVALUATORS:
         raise SegGenError(
@@ -117,20 +145,7 @@ def build_evaluator(cfg: Any, name: str, folder: str = "") -> DatasetEvaluators:
             found=repr(kind),
             remedy=nearest(str(kind), EVALUATORS),
         )
-    switches = test_switches(cfg)
-    makers = [maker for switch, maker in EVALUATORS[kind] if not switch or switches[switch]]
-    folder = folder or os.path.join(cfg.OUTPUT_DIR, "inference", name)
-    found = [evaluator for maker in makers if (evaluator := maker(name, folder, cfg)) is not None]
-    if cfg.TEST.SAVE_PREDICTIONS and any(isinstance(evaluator, SemSegEvaluator) for evaluator in found):
-        found.append(PredictionWriter(os.path.join(cfg.OUTPUT_DIR, "predictions", name)))
-    if not found:
-        raise SegGenError(
-            f"dataset {name} ({kind}) would get no metrics",
-            expected="one at least of " + ", ".join(switch or "the rest" for switch, _ in EVALUATORS[kind]),
-            found=", ".join(f"{switch}: {on}" for switch, on in switches.items()),
-            remedy="turn one on under MODEL.MASK_FORMER.TEST",
-        )
-    return DatasetEvaluators(found)
+    return EVALUATORS[kind]
 
 
 def test_switches(cfg: Any) -> dict[str, bool]:

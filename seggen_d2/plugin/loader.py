@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from .mapper import build_mapper
 from .randomness import NumberedMapper, seed_of
 from .swap import swap
 
-__all__ = ["build_test_loader", "build_train_loader", "training_mapper", "training_records"]
+__all__ = ["build_test_loader", "build_train_loader", "read_records", "training_mapper", "training_records"]
 
 
 def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
@@ -80,8 +81,26 @@ def training_records(cfg: Any) -> Dataset | Sequence[dict[str, Any]]:
 
 
 def _records_of(name: str, filter_empty: bool) -> Dataset:
-    records = get_detection_dataset_dicts(name, filter_empty=filter_empty)
+    records = read_records(name, "DATASETS.TRAIN", filter_empty)
     return DatasetFromList(records, copy=False) if isinstance(records, list) else records
+
+
+def read_records(name: str, key: str, filter_empty: bool = False) -> Dataset | list[dict[str, Any]]:
+    """What Detectron2's catalog gives for dataset ``name``, which config key ``key`` names.
+
+    Raises:
+        SegGenError: its files are not there or cannot be read.
+    """
+    try:
+        return get_detection_dataset_dicts(name, filter_empty=filter_empty)
+    except (OSError, AssertionError) as error:
+        root = os.environ.get("DETECTRON2_DATASETS", "datasets")
+        raise SegGenError(
+            f"{key}: dataset {name} cannot be read",
+            expected=f"its files, for Detectron2's own datasets under {os.path.abspath(root)} (DETECTRON2_DATASETS)",
+            found=f"{type(error).__name__}: {error}",
+            remedy="prepare it as datasets/README.md says, or set DETECTRON2_DATASETS to where it is",
+        ) from error
 
 
 def training_mapper(cfg: Any) -> Callable[..., Any]:

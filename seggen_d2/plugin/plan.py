@@ -10,6 +10,7 @@ from detectron2.modeling import build_model
 
 from seggen_d2.foundation.table import labelled
 
+from .evaluators import check_tests
 from .loader import training_records
 from .stages import position, stage_configs
 from .swap import swap
@@ -22,6 +23,7 @@ def plan(cfg: Any, *, resume: bool = False) -> str:
         SegGenError: a dataset, a bank, a stage or the model does not fit.
     """
     configs = stage_configs(cfg)
+    check_tests(cfg)
     parameters = sum(parameter.numel() for parameter in build_model(cfg).parameters())
     model = f"{cfg.MODEL.META_ARCHITECTURE} on {cfg.MODEL.BACKBONE.NAME}, {parameters / 1e6:.2f} M parameters"
     banks = swap(_nothing, cfg, p_aug=max(part.SEGGEN.P_AUG for part in configs)).banks

@@ -16,6 +16,7 @@ from seggen_d2.foundation.files import write_aside
 from seggen_d2.mixing import Stage, stages_from
 
 from .ema import EMA_FINAL
+from .evaluators import check_tests
 from .results import write_results
 from .trainer import Trainer
 
@@ -90,6 +91,7 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
         SegGenError: data, banks or weights that do not fit.
     """
     configs, began, results = stage_configs(cfg), time.perf_counter(), {}
+    check_tests(cfg)
     if not resume:
         _start_anew(cfg, configs)
     first = position(configs)

@@ -129,14 +129,17 @@ def test_the_engine_is_chosen_by_the_file_and_the_words_after_it(config, tmp_pat
         (("SEGGEN.BANKS", "['nowhere/bank']"), "neither a registered bank nor a folder"),
         (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "5"), "NUM_CLASSES"),
         (("MODEL.DEVICE", "cuda"), "--num-gpus 0"),
+        (("DATASETS.TEST", "['ade20k_sem_seg_val']"), "DETECTRON2_DATASETS"),
+        (("DATASETS.TRAIN", "['coco_2017_val_panoptic']", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "133"), "DATASETS.TRAIN: data"),
         (("SEGGEN.PAUG", "0.1"), "did you mean 'SEGGEN.P_AUG'"),
         (("SOLVER.ACCUMULATE", "3"), "2 images in 3 parts"),
         (("INPUT.DATASET_MAPPER_NAME", "mask_former_panoptic"), "mask_former_panoptic"),
     ],
 )
-def test_bad_input_is_said(tool, config, tmp_path, words, text):
+def test_bad_input_is_said(tool, config, tmp_path, monkeypatch, words, text):
     if words[1] == "cuda" and __import__("torch").cuda.is_available():
         pytest.skip("there is a GPU")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     with pytest.raises(SegGenError, match=text):
         tool("--config-file", config, "OUTPUT_DIR", tmp_path, *words)
 
