@@ -30,7 +30,7 @@ def rows(samples: int = 1_200_000) -> list[dict[str, Any]]:
     """The bank's own index rows, then those of its registration.
 
     Args:
-        samples: of the bank; a worker's memory is what it grows by against one that reads a bank of 1,000.
+        samples: of the bank; a worker's memory is what its own is more than that of one that reads a bank of 1,000.
     """
     return [*index_rows(samples), *registration_rows(samples)]
 
@@ -60,7 +60,7 @@ def _in_a_process(what: str, large: Path, small: Path) -> dict[str, float]:
 
 
 class _Memory(Dataset):
-    """Gives the resident size of the process that reads from it, MB, after ``READS`` records."""
+    """Gives the own memory of the process that reads from it, MB, after ``READS`` records: what it shares with nobody."""
 
     def __init__(self, records: Dataset):
         self.records = MappedDataset(records, dict)
@@ -71,12 +71,14 @@ class _Memory(Dataset):
     def __getitem__(self, number: int) -> float:
         for place in range(READS):
             self.records[place * len(self.records) // READS]
-        return memory()[0]
+        return memory()[1]
 
 
 def worker_megabytes(records: Dataset, start: str) -> float:
-    """Resident size of a data-loader worker that has read from ``records``, MB."""
-    loader = DataLoader(_Memory(records), num_workers=1, batch_size=None, multiprocessing_context=start, generator=torch.Generator())
+    """Own memory of a data-loader worker that has read from ``records``, MB."""
+    loader = DataLoader(
+        _Memory(records), num_workers=1, batch_size=None, multiprocessing_context=start, generator=torch.Generator()
+    )
     return float(next(iter(loader)))
 
 

@@ -277,7 +277,10 @@ def main():
         ddp = nn.parallel.DistributedDataParallel(model) if not number else ddp
         ddp(batch)["loss"].backward()
     if comm.is_main_process():
-        print(json.dumps([[losses, dict(counts)] for losses, counts in reports]))
+        print(json.dumps([[losses, dict(counts)] for losses, counts in reports]), flush=True)
+    comm.synchronize()
+    del ddp
+    torch.distributed.destroy_process_group()
 
 if __name__ == "__main__":
     launch(main, 2, dist_url="auto")
