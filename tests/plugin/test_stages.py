@@ -47,6 +47,8 @@ def test_pretrain_then_finetune(config, tmp_path):
     train_stages(cfg, resume=True)
     again = weights(tmp_path / "model_final.pth")
     assert all(torch.equal(final[name], again[name]) for name in final)
+    finished = train_stages(cfg, resume=True)  # nothing is left to train
+    assert finished["sem_seg"]["mIoU"] == metrics["miou"]
 
 
 def test_a_run_without_resume_starts_anew(config, tmp_path, caplog):
