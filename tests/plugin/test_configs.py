@@ -36,6 +36,7 @@ INTENDED = {  # what differs in every file, and why
     "MODEL.DEVICE": "a GPU where there is one",
     "OUTPUT_DIR": "a folder for each file",
 }
+NAMED = {"SOLVER.AMP.DTYPE": "fp16"}  # keys of this package's that say what upstream does without a key
 OF_A_SETTING = {  # what a setting's file changes of its baseline
     "swap": {"OUTPUT_DIR", "SEGGEN.BANK_ROOT", "SEGGEN.BANKS"},
     "swap-masksyn": {"OUTPUT_DIR", "SEGGEN.BANK_ROOT", "SEGGEN.BANKS"},
@@ -110,7 +111,7 @@ def test_baselines_are_upstreams_key_by_key(name):
     found = {key: value for key, value in flat(ours).items() if key in flat(theirs)}
     assert differing(found, flat(theirs)) - {"MODEL.DEVICE"} == INTENDED.keys() - {"MODEL.DEVICE"}
     extra = flat(ours).keys() - found.keys()
-    assert {key: flat(ours)[key] for key in extra} == {key: flat(get_defaults())[key] for key in extra}
+    assert {key: flat(ours)[key] for key in extra} == {key: flat(get_defaults())[key] for key in extra} | NAMED
 
 
 @pytest.mark.parametrize("file", [file for file in UPSTREAM.values() if file.startswith("coco")])
@@ -162,7 +163,7 @@ def test_mask_dinos_baseline_is_upstreams_and_its_settings_differ_as_listed(name
     assert out.returncode == 0, out.stderr
     configs = json.loads(out.stdout.splitlines()[-1])
     different = differing(configs["real"], configs["theirs"]) - {"MODEL.DEVICE"}
-    assert different == {"OUTPUT_DIR", "SEGGEN.MAPPER"}  # Mask DINO's own mapper
+    assert different == {"OUTPUT_DIR", "SEGGEN.MAPPER", *NAMED}  # Mask DINO's own mapper
     for setting in ("swap", "pretrain-finetune"):
         assert differing(configs[setting], configs["real"]) == OF_A_SETTING[setting]
 
