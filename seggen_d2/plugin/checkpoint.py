@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
@@ -25,14 +26,12 @@ class SafeCheckpointer(DetectionCheckpointer):
         if filename.endswith(".pyth"):
             raise SegGenError(f"checkpoint {filename} is of a kind that is not read", expected=".pth or .pkl", found=".pyth",
                               remedy="save its 'model_state' as a .pth file")
-        if not filename.endswith(".pkl"):
-            return super()._load_file(filename)
-        content = read_checkpoint(filename)
-        if "model" in content and "__author__" in content:
-            return content
-        blobs = content.get("blobs", content)  # of Caffe2
-        weights = {name: value for name, value in blobs.items() if not name.endswith("_momentum")}
-        return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+        loaded = _content(filename) if filename.endswith(".pkl") else super()._load_file(filename)
+        weights = loaded["model"]
+        if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+            raise SegGenError(f"checkpoint {filename} holds no weights", expected="tensors by name, maybe under 'model'",
+                              found=f"{weights!r:.80}", remedy="check the path")
+        return loaded
 
     def _torch_load(self, f: str) -> dict[str, Any]:
         return read_checkpoint(f)
@@ -69,3 +68,14 @@ class SafeCheckpointer(DetectionCheckpointer):
         """A key as the model has it: without the prefix of distributed training, and of today's release."""
         name = name.removeprefix("module.")
         return name if name in own else modern_name(name)
+
+
+def _content(filename: str) -> dict[str, Any]:
+    """A ``.pkl`` file with its weights under ``model``; Caffe2's have names of their own, to be matched."""
+    content = read_checkpoint(filename)
+    if "model" in content:
+        return content
+    blobs = content.get("blobs", content)
+    if isinstance(blobs, Mapping):
+        blobs = {name: value for name, value in blobs.items() if not str(name).endswith("_momentum")}
+    return {"model": blobs, "__author__": "Caffe2", "matching_heuristics": True}

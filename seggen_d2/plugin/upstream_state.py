@@ -15,6 +15,13 @@ _ENCODER = f"{_NETWORK}model.pixel_level_module.encoder."  # where the network h
 _VERSIONS = {"sem_seg_head": {"version": 2}, "sem_seg_head.predictor": {"version": 2}}
 
 
+class _Named:
+    """Any name within another; stands for modules that upstream has and this package has not."""
+
+    def __getattr__(self, name: str) -> _Named:
+        return self
+
+
 class UpstreamState(nn.Module):
     """Holds ``model`` and, first, its backbone under the name ``backbone``; the state dict holds each weight once.
 
@@ -28,6 +35,16 @@ class UpstreamState(nn.Module):
         self.backbone = model.backbone  # first, so that parameters are found under this name
         self.model, self._counters = model, counters
         self.register_load_state_dict_post_hook(_tell_upstream_names)
+
+    @property
+    def criterion(self) -> nn.Module:
+        """Upstream's name for it."""
+        return self.model.criterion
+
+    @property
+    def sem_seg_head(self) -> _Named:
+        """Detectron2's checkpointers look up what holds a weight of another shape (of a class head, say) by its name."""
+        return _Named()
 
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
         """The state in upstream's names: stock Mask2Former loads it, and Detectron2's checkpointer matches by it."""

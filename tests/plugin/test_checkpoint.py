@@ -110,6 +110,35 @@ def test_another_class_count_keeps_the_new_head_and_is_said(tmp_path, caplog, ar
     assert all(torch.equal(mine[name], theirs[name]) for name in mine if "class_embed" not in name and "empty_weight" not in name)
 
 
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_hosts_checkpointer_passes_over_another_class_count(tmp_path, kind):
+    """It looks up what holds each weight of another shape by the name of the weight."""
+    source, target = make(kind, "MaskFormer", 1, MODEL__SEM_SEG_HEAD__NUM_CLASSES=4), make(kind)
+    DetectionCheckpointer(source, str(tmp_path)).save("model")
+    DetectionCheckpointer(target).load(str(tmp_path / "model.pth"))
+    mine, theirs = target.state_dict(), source.state_dict()
+    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == [
+        name for name in mine if mine[name].shape != theirs[name].shape
+    ]
+
+
+@pytest.mark.parametrize("extra", [{}, {"__author__": "somebody"}, {"__author__": "somebody", "matching_heuristics": True}])
+def test_a_whole_models_pickle_is_loaded(tmp_path, extra):
+    source, target, path = make("swin-t", seed=1, MODEL__SEM_SEG_HEAD__NUM_CLASSES=4), make("swin-t"), tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"model": {name: value.numpy() for name, value in source.state_dict().items()}, **extra}))
+    SafeCheckpointer(target).load(str(path))
+    mine, theirs = target.state_dict(), source.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine if mine[name].shape == theirs[name].shape)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.pth"])
+@pytest.mark.parametrize("content", [{"model": 3}, {"model": {1: 2}}, {1: 2}])
+def test_a_file_without_weights_is_told(tmp_path, name, content):
+    (torch.save if name.endswith("pth") else lambda value, path: path.write_bytes(pickle.dumps(value)))(content, tmp_path / name)
+    with pytest.raises(SegGenError, match="holds no weights"):
+        SafeCheckpointer(make()).load(str(tmp_path / name))
+
+
 @pytest.mark.parametrize(("overrides", "told"), [
     ({"MODEL__MASK_FORMER__DEC_LAYERS": 5}, "unexpected .*transformer_"),
     ({"MODEL__MASK_FORMER__NUM_OBJECT_QUERIES": 30}, "query_embed.weight 30x64 for 20x64"),
