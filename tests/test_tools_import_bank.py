@@ -18,6 +18,7 @@ from PIL import Image
 
 from seggen_d2.bank import Bank, ImportOptions, import_bank, read_info, verify_bank
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.mixing.leaks import check_leaks
 from seggen_d2.mixing.sampling import Paired
 from seggen_d2.segmentation import Categories, Category, label_map_png, read_label_map
 from seggen_d2.sources import FolderSource, load_dataset
@@ -80,6 +81,21 @@ def test_the_tool_makes_a_bank_that_pairs(folder):
             assert np.abs(np.asarray(Image.open(io.BytesIO(image))) - given).mean() < 4
         else:
             assert image == file.read_bytes()
+    bank.close()
+
+
+def test_images_in_folders_of_folders_pair_and_do_not_leak(tmp_path):
+    """As Cityscapes' do: two cities may have files of one name, and hosts' records hold the files' names alone."""
+    for number, city in enumerate(("aachen", "bonn")):
+        for kind in ("images", "masks"):
+            (tmp_path / kind / city).mkdir(parents=True)
+        Image.new("RGB", (16, 12)).save(tmp_path / "images" / city / "0.jpg")
+        (tmp_path / "masks" / city / "0.png").write_bytes(label_map_png(masks_of(number)))
+    import_bank(FolderSource("cities", tmp_path / "images", tmp_path / "masks", CATEGORIES), tmp_path / "bank")
+    bank = Bank(tmp_path / "bank")
+    assert [Paired(bank)({"file_name": f"/real/{city}/0.png"}, 0.5) for city in ("aachen", "bonn", "ulm")] == [0, 1, None]
+    with pytest.raises(SegGenError, match="made from 1 images(.|\n)*bonn/0"):
+        check_leaks([bank], [{"file_name": "/real/bonn/0.png"}, {"file_name": "/real/ulm/0.png"}], "val")
     bank.close()
 
 

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--output", required=True, type=Path, metavar="DIR", help="the bank's folder")
     words.add_argument("--strategy", default="imgsyn", help="what the samples are: imgsyn, masksyn, or a word of your own (default: imgsyn)")
     words.add_argument("--source-pattern", default="", metavar="REGEX",
-                       help="finds the name of the real image in a file's stem: its first group, or all it matches (default: the stem); "
+                       help="finds the name of the real image in a file's stem: its first group, or all it matches (default: the path in its folder); "
                        "an image without a mask of its own name has that one's")
     words.add_argument("--licence", default="not stated", help="of the images; kept in bank.json")
     words.add_argument("--quality", type=int, default=95, help="of images that are not JPEG yet (default: 95)")

@@ -34,7 +34,7 @@ class Uniform:
 
 
 class Paired:
-    """A variant of the same real image: its ``image_id``, else the stem of its file name, is the variant's source."""
+    """A variant of the same real image, which is the variant's source: ``names_of`` says by which names."""
 
     def __init__(self, bank: Bank):
         self.bank = bank
@@ -48,10 +48,16 @@ class Paired:
 
 
 def names_of(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a bank may call the real image of ``record``: its ``image_id`` and its file's stem, where they are."""
+    """What a bank may call the real image of ``record``: its ``image_id``, its file's stem, and that with its folder.
+
+    The last is how datasets in folders of folders (Cityscapes' cities) tell their images apart.
+    """
     image_id, file_name = record.get("image_id"), record.get("file_name")
     found = () if image_id is None else (str(image_id),)
-    return (*found, PurePath(str(file_name)).stem) if file_name else found
+    if not file_name:
+        return found
+    path = PurePath(str(file_name))
+    return (*found, path.stem, *((f"{path.parent.name}/{path.stem}",) if path.parent.name else ()))
 
 
 class Weighted:
