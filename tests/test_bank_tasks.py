@@ -149,6 +149,7 @@ def test_folders_read_as_the_dataset_again(made, tmp_path, task):
     again = load_dataset(export_folders(bank, tmp_path / "plain"))
     assert again.task == task and again.categories == source.categories
     for theirs, ours in zip(source.records(), again.records(), strict=True):
+        assert ours["source_id"] == theirs["source_id"]
         if task == "panoptic":
             assert ours["segments_info"] == theirs["segments_info"]
             assert all(map(np.array_equal, read_panoptic(ours), read_panoptic(theirs)))

@@ -198,13 +198,15 @@ class CocoSource:
 
 
 def image_facts(image: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What every record holds of its image."""
+    """What every record holds of its image; exported banks tell sources and captions, too."""
+    caption = {"caption": image["caption"]} if "caption" in image else {}
     return {
         "file_name": str(folder / image["file_name"]),
         "height": image["height"],
         "width": image["width"],
         "image_id": image["id"],
-        "source_id": str(image["id"]),
+        "source_id": str(image.get("source_id", image["id"])),
+        **caption,
     }
 
 
