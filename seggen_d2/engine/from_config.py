@@ -79,7 +79,8 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
 def bank_folders(cfg: CfgNode) -> list[str]:
     """The folders of ``SEGGEN.BANKS``; a name that is no folder is one in ``SEGGEN.BANK_ROOT``."""
     root = cfg.SEGGEN.BANK_ROOT
-    return [bank if Path(bank).is_dir() or not root else str(Path(root) / bank) for bank in cfg.SEGGEN.BANKS]
+    banks = [str(bank) for bank in cfg.SEGGEN.BANKS]
+    return [bank if Path(bank).is_dir() or not root else str(Path(root) / bank) for bank in banks]
 
 
 def check_classes(cfg: CfgNode, categories: Categories) -> None:
