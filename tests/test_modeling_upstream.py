@@ -159,7 +159,8 @@ def test_a_deeper_backbone_is_told(tmp_path):
         load_upstream(model(), path)
 
 
-@pytest.mark.parametrize("content", [b"text", pickle.dumps([1]), pickle.dumps({"model": {}}), pickle.dumps({"model": {"a": 1}})])
+@pytest.mark.parametrize("content", [b"text", pickle.dumps([1]), pickle.dumps({"model": {}}), pickle.dumps({"model": {"a": 1}}),
+                                     pickle.dumps({1: torch.ones(1)}, 2)])
 @pytest.mark.parametrize("suffix", ["pkl", "pth"])
 def test_other_files_are_told(tmp_path, content, suffix):
     path = tmp_path / f"weights.{suffix}"

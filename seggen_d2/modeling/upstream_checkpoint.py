@@ -112,7 +112,8 @@ def read_weights(path: str | os.PathLike) -> dict[str, Tensor]:
     """
     content = read_checkpoint(path)
     state = content.get("model", content.get("state_dict", content))
-    if not isinstance(state, Mapping) or not any(isinstance(value, (Tensor, np.ndarray)) for value in state.values()):
+    named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+    if not named or not any(isinstance(value, (Tensor, np.ndarray)) for value in state.values()):
         raise SegGenError(f"checkpoint {path} holds no weights", expected="tensors by name, maybe under 'model'",
                           found=f"keys: {', '.join(map(str, list(content)[:5]))}", remedy="check the path")
     return {name.removeprefix("module."): torch.as_tensor(value) for name, value in state.items()
