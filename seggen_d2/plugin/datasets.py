@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, DatasetFromList, get_detection_dataset_dicts
+from torch.utils.data import ConcatDataset, Dataset
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing.leaks import check_leaks
@@ -14,9 +16,9 @@ from seggen_d2.sources import load_dataset
 from .bank_dataset import PluginBank
 from .coco_semantic import register_coco_semantic
 from .label_space import check_label_space, check_task, task_of
-from .registration import bank_root, check_registered, read_bank_info, register_all, register_source
+from .registration import bank_root, check_registered, is_bank, read_bank_info, register_all, register_source
 
-__all__ = ["PluginBank", "banks_from_config", "register_from_config", "task_from_config"]
+__all__ = ["PluginBank", "banks_from_config", "read_records", "register_from_config", "task_from_config", "train_records"]
 
 TASKS = {  # INPUT.DATASET_MAPPER_NAME of Mask2Former and Mask DINO
     "mask_former_semantic": "semantic",
@@ -50,40 +52,49 @@ def task_from_config(cfg: Any) -> tuple[str | None, str]:
     return task_of(train), f"dataset {train}"
 
 
-def banks_from_config(cfg: Any, task: tuple[str | None, str] | None = None) -> list[PluginBank]:
-    """Open ``SEGGEN.BANKS``, names or folders, after :func:`register_from_config`.
+def banks_from_config(
+    cfg: Any, task: tuple[str | None, str] | None = None, names: Sequence[str] | None = None
+) -> list[PluginBank]:
+    """Open the banks to swap from, after :func:`register_from_config`.
 
     Args:
         cfg: a Detectron2 config with this package's keys.
         task: the task that the mapper reads and what tells so; by default as the config has it.
+        names: registered names or folders; by default ``SEGGEN.BANKS``.
 
     Raises:
-        SegGenError: a bank is not found, was made for another task or label space than that of ``DATASETS.TRAIN[0]``,
-            or, unless ``SEGGEN.CHECK_SOURCES`` is False, was made from images of ``DATASETS.TEST``.
+        SegGenError: a bank, or one that stands in ``DATASETS.TRAIN``, is not found, was made for another task or label
+            space than that of ``DATASETS.TRAIN[0]``, or, unless ``SEGGEN.CHECK_SOURCES`` is False, was made from images
+            of ``DATASETS.TEST``.
     """
     register_from_config(cfg)
     check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
-    if not cfg.SEGGEN.BANKS:
-        return []
-    train = cfg.DATASETS.TRAIN[0]
-    wanted, why = task or task_from_config(cfg)
-    banks = []
-    for name in cfg.SEGGEN.BANKS:
-        root = bank_root(name)
-        info = read_bank_info(root, "SEGGEN.BANKS")
-        if wanted:
-            check_task(info, root, wanted, why)
-        check_label_space(info, root, train)
-        banks.append(PluginBank(root))
-    if cfg.SEGGEN.CHECK_SOURCES:
-        check_sources(banks, cfg.DATASETS.TEST, cfg.DATASETS.TRAIN)
+    names = cfg.SEGGEN.BANKS if names is None else names
+    banks = [_open_fitting(name, "SEGGEN.BANKS", cfg, task) for name in names]
+    trained = [_open_fitting(name, "DATASETS.TRAIN", cfg, task) for name in cfg.DATASETS.TRAIN if is_bank(name)]
+    if cfg.SEGGEN.CHECK_SOURCES and (banks or trained):
+        real = [name for name in cfg.DATASETS.TRAIN if not is_bank(name)]
+        check_sources([*banks, *trained], cfg.DATASETS.TEST, real)
     return banks
+
+
+def _open_fitting(name: str, key: str, cfg: Any, task: tuple[str | None, str] | None) -> PluginBank:
+    root = bank_root(name, key)
+    info = read_bank_info(root, key)
+    wanted, why = task or task_from_config(cfg)
+    if wanted:
+        check_task(info, root, wanted, why)
+    check_label_space(info, root, cfg.DATASETS.TRAIN[0])
+    return PluginBank(root)
 
 
 def check_sources(banks: Sequence[PluginBank], tests: Sequence[str], train: Sequence[str]) -> None:
     """No bank may be made from images of a test set.
 
     The training set is read only where names speak against a bank: names that both sets have cannot tell.
+
+    Args:
+        banks: those that training reads. tests: names of the test sets. train: names of the real training sets.
 
     Raises:
         SegGenError: one was, or a test set cannot be read.
@@ -102,3 +113,35 @@ def check_sources(banks: Sequence[PluginBank], tests: Sequence[str], train: Sequ
             check_leaks(banks, records, name)
         except SegGenError:
             check_leaks(banks, records, name, (record for own in train for record in DatasetCatalog.get(own)))
+
+
+def train_records(cfg: Any) -> Dataset:
+    """The records of ``DATASETS.TRAIN``, in order.
+
+    Lists are serialised once, as Detectron2 does, so that workers share them; what is lazy already, a bank, is taken
+    as it is.
+
+    Raises:
+        SegGenError: a dataset's files are not there or cannot be read.
+    """
+    found = [read_records(name, "DATASETS.TRAIN", cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS) for name in cfg.DATASETS.TRAIN]
+    parts = [DatasetFromList(part, copy=False) if isinstance(part, list) else part for part in found]
+    return parts[0] if len(parts) == 1 else ConcatDataset(parts)
+
+
+def read_records(name: str, key: str, filter_empty: bool = False) -> Dataset | list[dict[str, Any]]:
+    """What Detectron2's catalog gives for dataset ``name``, which config key ``key`` names.
+
+    Raises:
+        SegGenError: its files are not there or cannot be read.
+    """
+    try:
+        return get_detection_dataset_dicts(name, filter_empty=filter_empty)
+    except (OSError, AssertionError) as error:
+        root = os.environ.get("DETECTRON2_DATASETS", "datasets")
+        raise SegGenError(
+            f"{key}: dataset {name} cannot be read",
+            expected=f"its files, for Detectron2's own datasets under {os.path.abspath(root)} (DETECTRON2_DATASETS)",
+            found=f"{type(error).__name__}: {error}",
+            remedy="prepare it as datasets/README.md says, or set DETECTRON2_DATASETS to where it is",
+        ) from error

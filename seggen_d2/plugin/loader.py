@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from detectron2.data import DatasetFromList, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data import build_detection_test_loader
 from detectron2.utils import comm
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import NumberedDataset, NumberedSampler
 
+from .datasets import train_records
 from .hosts import host_mapper
 from .mapper import build_mapper
 from .randomness import NumberedMapper, seed_of
 from .swap import swap
 
-__all__ = ["build_test_loader", "build_train_loader", "read_records", "training_mapper", "training_records"]
+__all__ = ["build_test_loader", "build_train_loader", "training_mapper", "training_records"]
 
 
 def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
@@ -58,11 +58,8 @@ def build_test_loader(cfg: Any, name: str) -> DataLoader:
     return build_detection_test_loader(cfg, name, batch_size=cfg.TEST.IMS_PER_BATCH)
 
 
-def training_records(cfg: Any) -> Dataset | Sequence[dict[str, Any]]:
-    """The records of ``DATASETS.TRAIN``, in order.
-
-    Lists are serialised once, as Detectron2 does, so that workers share them; what is lazy already, a bank, is taken
-    as it is.
+def training_records(cfg: Any) -> Dataset:
+    """The records of ``DATASETS.TRAIN``, in order; see :func:`seggen_d2.plugin.datasets.train_records`.
 
     Raises:
         SegGenError: no dataset is named, or another sampler is asked for.
@@ -76,31 +73,7 @@ def training_records(cfg: Any) -> Dataset | Sequence[dict[str, Any]]:
             found=repr(cfg.DATALOADER.SAMPLER_TRAIN),
             remedy="leave the key out, or use your project's own train_net.py with SwapMapper (docs/detectron2.md)",
         )
-    parts = [_records_of(name, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS) for name in cfg.DATASETS.TRAIN]
-    return parts[0] if len(parts) == 1 else ConcatDataset(parts)
-
-
-def _records_of(name: str, filter_empty: bool) -> Dataset:
-    records = read_records(name, "DATASETS.TRAIN", filter_empty)
-    return DatasetFromList(records, copy=False) if isinstance(records, list) else records
-
-
-def read_records(name: str, key: str, filter_empty: bool = False) -> Dataset | list[dict[str, Any]]:
-    """What Detectron2's catalog gives for dataset ``name``, which config key ``key`` names.
-
-    Raises:
-        SegGenError: its files are not there or cannot be read.
-    """
-    try:
-        return get_detection_dataset_dicts(name, filter_empty=filter_empty)
-    except (OSError, AssertionError) as error:
-        root = os.environ.get("DETECTRON2_DATASETS", "datasets")
-        raise SegGenError(
-            f"{key}: dataset {name} cannot be read",
-            expected=f"its files, for Detectron2's own datasets under {os.path.abspath(root)} (DETECTRON2_DATASETS)",
-            found=f"{type(error).__name__}: {error}",
-            remedy="prepare it as datasets/README.md says, or set DETECTRON2_DATASETS to where it is",
-        ) from error
+    return train_records(cfg)
 
 
 def training_mapper(cfg: Any) -> Callable[..., Any]:

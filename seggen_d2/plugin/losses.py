@@ -14,7 +14,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 from detectron2.utils import comm
@@ -145,12 +144,22 @@ def _rows(value: Any, rows: list[int], batch: int, is_targets: bool = False) -> 
 def _alone() -> Iterator[None]:
     """Random draws leave no trace, and code that asks finds this process to be the only one."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    with (
-        torch.random.fork_rng(devices=devices),
-        randomness_of("losses apart"),
-        mock.patch.object(torch.distributed, "is_initialized", lambda: False, create=True),
-    ):
+    with torch.random.fork_rng(devices=devices), randomness_of("losses apart"), _by_itself():
         yield
+
+
+@contextlib.contextmanager
+def _by_itself() -> Iterator[None]:
+    """``torch.distributed`` says that no group of processes has been made."""
+    before = getattr(torch.distributed, "is_initialized", None)  # torch may be built without
+    torch.distributed.is_initialized = lambda: False
+    try:
+        yield
+    finally:
+        if before is None:
+            del torch.distributed.is_initialized
+        else:
+            torch.distributed.is_initialized = before
 
 
 def _summary(losses: Mapping[str, Any], samples: int) -> dict[str, float]:
@@ -161,7 +170,7 @@ def _summary(losses: Mapping[str, Any], samples: int) -> dict[str, float]:
 
 
 def mean_losses(parts: Sequence[Losses]) -> Losses:
-    """Over processes, each weighted by its number of samples of the kind."""
+    """Over processes, or parts of a batch, each weighted by its number of samples of the kind."""
     means: Losses = {}
     for kind in KINDS.values():
         given = [losses[kind] for losses in parts if kind in losses]

@@ -138,6 +138,11 @@ def check_registered(names: Sequence[str], key: str) -> None:
             )
 
 
+def is_bank(name: str) -> bool:
+    """Whether ``name`` is a registered bank's."""
+    return name in DatasetCatalog and bool(MetadataCatalog.get(name).get("bank_root"))
+
+
 def bank_root(name: str, key: str = "SEGGEN.BANKS") -> Path:
     """The folder of the bank ``name``: a registered bank's, or a folder's own path.
 
@@ -155,7 +160,7 @@ def bank_root(name: str, key: str = "SEGGEN.BANKS") -> Path:
         return Path(root)
     if Path(name).is_dir():
         return Path(name).resolve()
-    registered = [other for other in DatasetCatalog if MetadataCatalog.get(other).get("bank_root")]
+    registered = list(filter(is_bank, DatasetCatalog))
     raise SegGenError(
         f"{key}: {name!r} is neither a registered bank nor a folder",
         expected="one of: " + (", ".join(registered) or "no bank is registered") + "; or a bank's folder",
@@ -187,7 +192,10 @@ def read_bank_info(root: Path, key: str) -> Any:
 
 
 def _register(name: str, records: Any, facts: dict[str, Any], identity: dict[str, Any]) -> None:
-    """Into both catalogs, or neither; again only with the same ``identity``."""
+    """Into both catalogs, or neither; again only with the same ``identity``.
+
+    Metadata that was asked for before, and is empty, is filled: a model may hold it already.
+    """
     if name in DatasetCatalog:
         before = MetadataCatalog.get(name)
         for key, value in identity.items():
@@ -199,6 +207,7 @@ def _register(name: str, records: Any, facts: dict[str, Any], identity: dict[str
                     remedy="give the second another name",
                 )
         return
-    MetadataCatalog.pop(name, None)
+    if len(MetadataCatalog.get(name).as_dict()) > 1:  # more than its name
+        MetadataCatalog.pop(name)
     DatasetCatalog.register(name, records)
     MetadataCatalog.get(name).set(**facts)

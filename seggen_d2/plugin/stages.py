@@ -18,7 +18,7 @@ from seggen_d2.mixing import Stage, stages_from
 from .ema import EMA_FINAL
 from .evaluators import check_tests
 from .results import write_results
-from .trainer import Trainer
+from .trainer import Stopped, Trainer
 
 FINAL = "model_final.pth"
 _LAST = "last_checkpoint"  # fvcore's file that names a folder's newest checkpoint
@@ -106,6 +106,8 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
         )
         results = trainer.train()
         comm.synchronize()  # the next stage begins from what the first process writes
+        if number + 1 < len(configs) and trainer.stop_asked():
+            raise Stopped(f"stopped after stage {number + 1} of {len(configs)}; the same command with --resume goes on")
     if comm.is_main_process():
         _collect(Path(cfg.OUTPUT_DIR), Path(configs[-1].OUTPUT_DIR))
         iterations = sum(part.SOLVER.MAX_ITER for part in configs)

@@ -21,11 +21,12 @@ from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.mixing import SwapMapper
 
 from .bank_dataset import BankDataset, MappedDataset
-from .datasets import TASKS, banks_from_config, task_from_config
+from .datasets import TASKS, banks_from_config, task_from_config, train_records
 from .hosts import MAPPERS
 from .label_space import task_of
-from .losses import Losses, LossesApart
+from .losses import Losses, LossesApart, mean_losses
 from .randomness import seed_of
+from .registration import is_bank
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def swap(mapper: Callable[..., Any], cfg: Any, p_aug: float | Callable[[int], fl
     p_aug = keys.P_AUG if p_aug is None else p_aug
     if not callable(p_aug):
         check_range("SEGGEN.P_AUG", p_aug, 0, 1)
-    banks = banks_from_config(cfg, _task(mapper, cfg)) if p_aug != 0 else []
+    banks = banks_from_config(cfg, _task(mapper, cfg), keys.BANKS if p_aug != 0 else ())
     if not banks:
         logger.info("training is on real data alone: %s", "P_AUG is 0" if p_aug == 0 else "SEGGEN.BANKS names no bank")
     for bank in banks:
@@ -113,6 +114,8 @@ def build_detection_train_loader(cfg: Any, mapper: Callable[..., Any] | None = N
             found=f"{len(cfg.SEGGEN.STAGES)} stages",
             remedy="train each by itself: SEGGEN.P_AUG 1.0, then SEGGEN.P_AUG 0.0 with the first one's MODEL.WEIGHTS",
         )
+    if kwargs.get("dataset") is None and any(map(is_bank, cfg.DATASETS.TRAIN)):
+        kwargs["dataset"] = train_records(cfg)
     build = d2.build_detection_train_loader
     given = {key: kwargs.pop(key) for key in ("dataset", "sampler") if key in kwargs}
     arguments = {**build.from_config(cfg, made, **given), **kwargs}
@@ -136,6 +139,7 @@ class SegGenHook(HookBase):
         self.cfg = cfg
         self.totals: Counter = Counter()  # samples of this run: real, synthetic, failed
         self._losses: LossesApart | None = None
+        self._iteration, self._parts, self._counts = -1, [], Counter()  # what the step that was reported last gave
 
     def before_train(self) -> None:
         keys, start = self.cfg.SEGGEN, self.trainer.start_iter
@@ -170,6 +174,11 @@ class SegGenHook(HookBase):
 
     def _report(self, losses: Losses, counts: Counter) -> None:
         self.totals.update(counts)
+        if self.trainer.iter != self._iteration:  # a step of several parts reports after each of them
+            self._iteration, self._parts, self._counts = self.trainer.iter, [], Counter()
+        self._parts.append(losses)
+        self._counts.update(counts)
+        losses, counts = mean_losses(self._parts), self._counts
         storage = get_event_storage()
         for kind, values in losses.items():
             storage.put_scalars(**{f"{kind}/{name}": value for name, value in values.items() if name != "samples"})

@@ -45,7 +45,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: Any, iterations_before: int = 0):
         TrainerBase.__init__(self)
-        self.cfg = cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg = cfg
         self.iterations_before, self.stop = iterations_before, threading.Event()
         seed_all("weights", seed_of(cfg), iterations_before)  # the same in each process
         model = self.build_model(cfg)
@@ -90,6 +90,11 @@ class Trainer(DefaultTrainer):
                 remedy="lower SOLVER.BASE_LR, or turn SOLVER.AMP off; the last checkpoint is kept",
             ) from error
         return self._last_eval_results
+
+    def stop_asked(self) -> bool:
+        """Whether a signal came since the training began, to any of the processes; all must ask."""
+        asked = self.stop.is_set()
+        return any(comm.all_gather(asked)) if comm.get_world_size() > 1 else asked
 
     def build_hooks(self) -> list[HookBase]:
         """Timing, learning rate, average, losses by origin, checkpoints, evaluation, stop, writers; in that order."""
@@ -160,10 +165,8 @@ class StopHook(HookBase):
     """Ends the training after the iteration in which a signal came, with a checkpoint; all processes at once."""
 
     def after_step(self) -> None:
-        asked = self.trainer.stop.is_set()
-        asked = any(comm.all_gather(asked)) if comm.get_world_size() > 1 else asked
         done = self.trainer.iter + 1
-        if not asked or done >= self.trainer.max_iter:
+        if not self.trainer.stop_asked() or done >= self.trainer.max_iter:
             return
         self.trainer.checkpointer.save(f"model_{self.trainer.iter:07d}")
         raise Stopped(

@@ -1,6 +1,8 @@
 """Stages: each by its own rules, each from the one before, resumed where it stopped; results by type of evaluator."""
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from seggen_d2.plugin.evaluators import EVALUATORS, build_evaluator
 from seggen_d2.plugin.plan import plan
 from seggen_d2.plugin.results import plain, semantic
 from seggen_d2.plugin.stages import position, stage_configs, train_stages
-from seggen_d2.plugin.trainer import Trainer
+from seggen_d2.plugin.trainer import Stopped, Trainer
 
 from .training_world import keyed, write_toy
 
@@ -49,6 +51,22 @@ def test_pretrain_then_finetune(config, tmp_path):
     assert all(torch.equal(final[name], again[name]) for name in final)
     finished = train_stages(cfg, resume=True)  # nothing is left to train
     assert finished["sem_seg"]["mIoU"] == metrics["miou"]
+
+
+def test_a_signal_in_the_evaluation_of_a_stage_stops_before_the_next(config, tmp_path, monkeypatch):
+    cfg, evaluate = keyed(config, {"SEGGEN.STAGES": TWO, "OUTPUT_DIR": tmp_path}), Trainer.evaluate
+
+    def interrupted(self):
+        if not self.iterations_before:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(self)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="after stage 1 of 2"):
+        patch.setattr(Trainer, "evaluate", interrupted)
+        train_stages(cfg)
+    assert (tmp_path / "stage-0/model_final.pth").exists() and not (tmp_path / "stage-1").exists()
+    train_stages(cfg, resume=True)
+    assert (tmp_path / "model_final.pth").exists() and synthetic_shares(tmp_path / "stage-1") == {0.0}
 
 
 def test_a_run_without_resume_starts_anew(config, tmp_path, caplog):

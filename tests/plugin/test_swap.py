@@ -10,6 +10,7 @@ import sys
 import weakref
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.data import build_detection_train_loader as stock_loader
 from detectron2.engine import DefaultTrainer, SimpleTrainer, hooks
-from detectron2.utils.events import JSONWriter
+from detectron2.utils.events import EventStorage, JSONWriter
 from torch import nn
 from toy_world import write_bank
 
@@ -28,6 +29,7 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import SegGenHook, build_detection_train_loader, register_bank, swap
 from seggen_d2.plugin.datasets import banks_from_config
 from seggen_d2.plugin.losses import LossesApart, criterion_losses, mean_losses, sample_losses
+from seggen_d2.plugin.registration import BANKS
 from seggen_d2.segmentation import default_palette
 
 from .world import STUFF, make_world
@@ -135,6 +137,28 @@ def test_a_bank_that_is_trained_on_by_name_is_not_copied(world):
     assert sample["file_name"].startswith("bank://") and sample["is_synthetic"] is False
 
 
+def test_a_bank_beside_a_real_dataset_is_not_copied_in_either_order(world):
+    name = world.train.replace("toy", "beside")
+    register_bank(name, world.bank, like=world.train)
+    for order in ((world.train, name), (name, world.train)):
+        cfg = world.config(BANKS=[])
+        cfg.DATASETS.TRAIN = order
+        records = build_detection_train_loader(cfg).dataset.dataset.records
+        assert len(records) == 10 and {type(part).__name__ for part in records.datasets} == {"DatasetFromList", "BankDataset"}
+        assert records[0]["file_name"].startswith("bank://") == (order[0] == name)
+
+
+def test_a_bank_by_name_alone_is_registered_at_p_aug_0_too(world, tmp_path, monkeypatch):
+    name = world.train.replace("toy", "rooted")
+    (tmp_path / name).symlink_to(world.bank)
+    monkeypatch.setitem(BANKS, name, world.train)
+    cfg = world.config(BANKS=[], P_AUG=0.0, BANK_ROOT=str(tmp_path))
+    cfg.DATASETS.TRAIN = (name,)
+    held = MetadataCatalog.get(name)  # by a model, which is built before the loader
+    assert next(iter(build_detection_train_loader(cfg)))[0]["file_name"].startswith("bank://")
+    assert held.stuff_classes == list(STUFF.names)
+
+
 def test_without_banks_training_is_on_real_data_and_says_so(world, caplog):
     with caplog.at_level("INFO", "seggen_d2"):
         batch = next(iter(build_detection_train_loader(world.config(BANKS=[]))))
@@ -217,6 +241,21 @@ def test_only_every_log_period_is_measured(world, tmp_path):
     assert [row["iteration"] for row in rows if "synthetic/loss_mask" in row] == [2, 5, 6]  # and at the end
     assert watch.totals == Counter(synthetic=14)
     assert all("real/loss_mask" not in row for row in rows)
+
+
+def test_a_step_of_several_parts_is_told_as_one(world):
+    trainer, storage = SimpleNamespace(iter=0), EventStorage()
+    hook = SegGenHook(world.config())
+    hook.trainer = trainer
+    parts = [({"real": {"samples": 1, "x": 2.0}}, 40, 3), ({"real": {"samples": 3, "x": 6.0}}, 4, 1)]
+    with storage:
+        for step in range(2):
+            trainer.iter = storage.iter = step
+            for losses, real, failed in parts:
+                hook._report(losses, Counter(real=real, synthetic=real, failed=failed))
+            latest = {key: value for key, (value, _) in storage.latest().items()}
+            assert latest == {"real/x": 5.0, "swap/synthetic_share": 0.5, "swap/failed": 4}
+    assert hook.totals == Counter(real=88, synthetic=88, failed=8)
 
 
 def test_a_part_of_the_batch_gives_what_it_would_give_alone():
@@ -480,6 +519,26 @@ def test_a_bank_made_from_test_images(world, tmp_path):
     error = refused(world.config(BANKS=[str(tmp_path / "leak")]), world.test)
     assert "scene101" in str(error) and "CHECK_SOURCES" in error.remedy
     assert swap(lambda record: record, world.config(BANKS=[str(tmp_path / "leak")], CHECK_SOURCES=False)).banks
+
+
+def test_a_bank_that_is_trained_on_by_name_is_checked_too(world, tmp_path):
+    name = world.train.replace("toy", "leak")
+    register_bank(name, write_bank(tmp_path / "leak", range(2), sources=["scene101"]), like=world.train)
+    for order, p_aug in (((name,), 0.6), ((world.train, name), 0.0)):
+        cfg = world.config(BANKS=[], P_AUG=p_aug)
+        cfg.DATASETS.TRAIN = order
+        assert "scene101" in refused(cfg, world.test).found
+    other = name.replace("leak", "panoptic")
+    BankWriter(tmp_path / "pan", BankInfo("panoptic", STUFF, default_palette(len(STUFF)), (), {}))
+    MetadataCatalog.get(f"{other}_like").set(
+        stuff_classes=list(STUFF.names), ignore_label=255, evaluator_type="coco_panoptic_seg",
+        thing_dataset_id_to_contiguous_id={}, stuff_dataset_id_to_contiguous_id={i: i for i in range(len(STUFF))},
+    )
+    DatasetCatalog.register(f"{other}_like", list)
+    register_bank(other, tmp_path / "pan", like=f"{other}_like")
+    cfg = world.config(BANKS=[])
+    cfg.DATASETS.TRAIN = (world.train, other)
+    refused(cfg, "made for another task")
 
 
 def test_names_that_training_and_test_set_share_cannot_tell(world, tmp_path, caplog):
