@@ -49,5 +49,6 @@ def test_no_bank_is_no_leak():
 
 def test_records_of_hosts_hold_what_they_hold():
     assert names_of({"file_name": "/x/000000000139.jpg", "image_id": 139}) == ("139", "000000000139", "x/000000000139")
+    assert names_of({"file_name": "000000000139.jpg"}) == ("000000000139", "139")
     assert names_of({"file_name": "b.tar.gz"}) == ("b.tar",) and names_of({"file_name": "/d/a/b.png"}) == ("b", "a/b")
     assert names_of({}) == () and names_of({"image_id": 0}) == ("0",)

@@ -259,3 +259,26 @@ def test_a_bank_of_camvid(tmp_path):
     bank = Bank(tmp_path / "bank")
     assert summary.samples == len(bank) == 4 and bank.record(0)["height"] == 360
     bank.close()
+
+
+def test_a_mask_compressed_with_loss_is_refused(folder):
+    Image.fromarray(np.zeros((12, 16), np.uint8)).save(folder / "masks" / f"{STEMS[0]}.png", "JPEG")
+    with pytest.raises(SegGenError, match="compressed with loss"):
+        import_bank(source_of(folder), folder / "bank")
+
+
+def test_a_source_without_one_usable_sample_is_told(folder):
+    for stem in STEMS:
+        (folder / "masks" / f"{stem}.png").write_bytes(label_map_png(np.full((12, 16), 9, np.uint8)))
+    with pytest.raises(SegGenError, match="none of the 12 images.*\n(.*\n)*.*unknown ids"):
+        import_bank(source_of(folder), folder / "bank", ImportOptions(keep_going=True))
+
+
+def test_hidden_files_are_no_images(folder):
+    (folder / "images" / "._scene.jpg").write_bytes(b"a resource fork")
+    assert len(source_of(folder).records()) == len(STEMS)
+
+
+def test_a_category_is_a_thing_or_not():
+    with pytest.raises(SegGenError, match="no category"):
+        Categories.from_json({"items": [{"name": "car", "isthing": "false"}]}, "categories")

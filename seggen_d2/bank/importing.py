@@ -127,7 +127,12 @@ def import_bank(
                 bar.update()
             samples = [part for part in made if isinstance(part, Sample)]
             writer.write_shard(shard, samples, [part for part in made if isinstance(part, Rejection)])
-    return summarize(root, writer.info)
+    summary = summarize(root, writer.info)
+    if not summary.samples:
+        raise SegGenError(f"none of the {total} images of {source.name} made a sample", found="; ".join(rejection.reason for rejection in summary.rejections[:3]) or "no image",
+                          expected="1 or more with usable labels",
+                          remedy=f"mend the source, remove {root}, and give the command again")
+    return summary
 
 
 def _attempt(convert: Converter, number: int, keep_going: bool) -> Sample | Rejection:
@@ -161,8 +166,9 @@ def _info(source: Source, convert: Converter, options: ImportOptions, total: int
 
 
 def _fingerprint(source: Source, convert: Converter) -> str:
-    """Over the names and sizes of all files: the same data elsewhere is the same source, other data is another."""
-    facts = [(image.name, os.stat(image).st_size, _size(mask)) for image, mask in convert.files]
+    """Over the names below its folder and sizes of all files: the same data elsewhere is the same source."""
+    top = Path(source.images)
+    facts = [(os.path.relpath(image, top), os.stat(image).st_size, _size(mask)) for image, mask in convert.files]
     json = getattr(source, "json", None)
     return fingerprint(repr((facts, fingerprint(Path(json).read_bytes()) if json else "")).encode())
 

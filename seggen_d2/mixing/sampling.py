@@ -48,16 +48,19 @@ class Paired:
 
 
 def names_of(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a bank may call the real image of ``record``: its ``image_id``, its file's stem, and that with its folder.
+    """What a bank may call the real image of ``record``: its ``image_id``, its file's stem, and that in two more forms.
 
-    The last is how datasets in folders of folders (Cityscapes' cities) tell their images apart.
+    With its folder, as datasets in folders of folders (Cityscapes' cities) tell their images apart; and a number without
+    its leading zeros, as COCO's ids are.
     """
     image_id, file_name = record.get("image_id"), record.get("file_name")
     found = () if image_id is None else (str(image_id),)
     if not file_name:
         return found
     path = PurePath(str(file_name))
-    return (*found, path.stem, *((f"{path.parent.name}/{path.stem}",) if path.parent.name else ()))
+    more = [f"{path.parent.name}/{path.stem}"] if path.parent.name else []
+    more += [str(int(path.stem))] if path.stem.isdecimal() else []
+    return tuple(dict.fromkeys((*found, path.stem, *more)))
 
 
 class Weighted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,17 @@ class SafeCheckpointer(DetectionCheckpointer):
     head of another number of categories is left as it was drawn, and the log says so. A checkpoint of another
     architecture raises ``SegGenError``, where Detectron2 logs a warning and trains on.
     """
+
+    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As Detectron2's.
+
+        Raises:
+            SegGenError: there is no file at ``path``, it cannot be read safely, or it is of another architecture.
+        """
+        if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
+            raise SegGenError(f"there is no checkpoint at {path}", expected="a .pth or .pkl file, or an address",
+                              found="no such file", remedy="check MODEL.WEIGHTS, or the folder that --resume reads")
+        return super().load(path, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         self._source = filename

@@ -77,9 +77,9 @@ class Categories:
 def _category(item: Any, where: str) -> Category:
     if isinstance(item, str):
         return Category(item)
-    if isinstance(item, dict) and isinstance(item.get("name"), str):
+    if isinstance(item, dict) and isinstance(item.get("name"), str) and item.get("isthing", False) in (True, False):
         return Category(item["name"], bool(item.get("isthing", False)))
-    raise SegGenError(f"{where} holds something that is no category", expected="a name, or {name, isthing}", found=repr(item))
+    raise SegGenError(f"{where} holds something that is no category", expected="a name, or {name, isthing: true | false}", found=repr(item))
 
 
 def check_same_categories(a: Categories, b: Categories, *, a_is: str, b_is: str) -> None:

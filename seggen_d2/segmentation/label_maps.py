@@ -40,16 +40,20 @@ def read_png(source: str | os.PathLike | bytes, where: str, what: str, expected:
     """Pillow's mode of an image file, given by its path or its bytes, and its pixels.
 
     Raises:
-        SegGenError: the file is missing, empty, truncated or no image; it is called ``what`` ``where``.
+        SegGenError: the file is missing, empty, truncated, a JPEG or no image; it is called ``what`` ``where``.
     """
     data = source if isinstance(source, bytes) else read_bytes(Path(source), what)
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            return image.mode, np.asarray(image)
+            kind, mode, array = image.format, image.mode, np.asarray(image)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise SegGenError(f"{what} {where} cannot be read", expected=expected, found=str(error),
                           remedy="it may be truncated: make or copy it again") from error
+    if kind in ("JPEG", "WEBP"):  # blurred ids may still be valid ones
+        raise SegGenError(f"{what} {where} is compressed with loss", expected=expected, found=kind,
+                          remedy="make it again as PNG, from the original labels")
+    return mode, array
 
 
 def label_map_png(labels: np.ndarray) -> bytes:

@@ -71,7 +71,7 @@ class FolderSource:
                               remedy="give each image a PNG mask of the same stem, or take the image out")
 
     def image_files(self) -> list[Path]:
-        """The images by name.
+        """The images by name; hidden files are none.
 
         Raises:
             SegGenError: a folder is missing or empty.
@@ -79,7 +79,7 @@ class FolderSource:
         for folder in (self.images, self.masks):
             if not folder.is_dir():
                 raise SegGenError(f"dataset {self.name}: folder {folder} does not exist", remedy="check the paths in the dataset's YAML file")
-        files = sorted(p for p in self.images.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
+        files = sorted(p for p in self.images.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.name[0] != ".")
         if not files:
             raise SegGenError(f"dataset {self.name}: folder {self.images} holds no images", expected=", ".join(IMAGE_ENDINGS), found="none")
         return files[: self.limit or None]

@@ -183,3 +183,8 @@ def test_training_resumes_through_it(tmp_path):
     other = make(seed=1)
     assert SafeCheckpointer(other, str(tmp_path), optimizer=optimizer).resume_or_load("", resume=True)["iteration"] == 1
     assert same(model, other)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(SegGenError, match="no checkpoint at .*absent.pth"):
+        SafeCheckpointer(torch.nn.Linear(1, 1)).load(str(tmp_path / "absent.pth"))
