@@ -53,6 +53,23 @@ def test_bytes_in_are_bytes_out(samples_and_bank):
             assert file.read() == data
 
 
+def test_a_changed_byte_is_told_where_reads_are_checked(samples_and_bank):
+    samples, bank = samples_and_bank
+    key = samples[0].key
+    offset, length, _ = bank.find(key).member("png")
+    with open(bank.root / "shards" / f"{bank.shards[0]}.tar", "r+b") as file:
+        file.seek(offset + length // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    path = f"bank://{bank.name}/{key}.png"
+    assert open_member(path) != samples[0].mask
+    checked = pickle.loads(pickle.dumps(Bank(bank.root, bank.name, check=True)))
+    with pytest.raises(SegGenError, match=f"member {key}.png .* is damaged"):
+        open_member(path)
+    checked.close()
+
+
 def test_records_are_dataset_dicts_whose_files_open(samples_and_bank):
     samples, bank = samples_and_bank
     assert len(bank) == len(samples) and bank.shards == ("imgsyn-00000", "imgsyn-00001")

@@ -276,7 +276,7 @@ def test_data_and_banks_that_do_not_fit_are_refused(config, tmp_path):
     )
     refused(
         config,
-        "'kite' (stuff)",
+        "'kite'",
         "SEGGEN.BANKS",
         write_bank(tmp_path / "other", range(1), sources=["scene0"], names=(*CATEGORIES.names[:-1], "kite")),
     )

@@ -147,3 +147,10 @@ def test_resizing_labels_invents_nothing_and_inverts_whole_factors():
 def test_histogram_counts_labelled_pixels():
     categories = Categories.from_names(["a", "b", "c"])
     assert histogram(np.array([[0, 0, 2], [255, 255, 2]]), categories).tolist() == [2, 0, 2]
+
+
+def test_things_matter_where_segments_do():
+    things, stuff = Categories((Category("car", True),)), Categories((Category("car"),))
+    check_same_categories(things, stuff, a_is="one", b_is="other", things=False)
+    with pytest.raises(SegGenError, match=r"'car' \(thing\) against 'car' \(stuff\)"):
+        check_same_categories(things, stuff, a_is="one", b_is="other")

@@ -56,16 +56,16 @@ def free_name(wanted: str, root: os.PathLike, suffix: str) -> str:
 
 
 def open_member(path: str | os.PathLike) -> bytes:
-    """The bytes of a file or of a ``bank://`` member.
+    """The bytes of a file or of a ``bank://`` member; where its bank was opened with ``check``, as they were written.
 
     Raises:
-        SegGenError: it is missing, empty or cut short, or its bank is not open in this process.
+        SegGenError: it is missing, empty, cut short or damaged, or its bank is not open in this process.
     """
     path = os.fspath(path)
     if not path.startswith(PREFIX):
         return read_bytes(path)
     bank, key, kind = _resolve(path)
-    return bank.read(key, kind)
+    return bank.read(key, kind, check=bank.check)
 
 
 def _resolve(path: str) -> tuple[Bank, str, str]:

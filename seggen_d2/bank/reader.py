@@ -35,13 +35,14 @@ class Bank:
     Args:
         root: the bank's folder.
         name: what it is called in ``bank://`` paths; the folder's name by default.
+        check: compare what is read by ``bank://`` paths with its CRC-32. Trainings do: a damaged mask may still decode.
 
     Raises:
         SegGenError: the folder holds no bank, or a bank of another format version.
     """
 
-    def __init__(self, root: str | os.PathLike, name: str | None = None):
-        self.root = Path(root).resolve()
+    def __init__(self, root: str | os.PathLike, name: str | None = None, check: bool = False):
+        self.root, self.check = Path(root).resolve(), check
         self.info = read_info(self.root)
         self.name = name or free_name(_as_name(self.root), self.root, fingerprint(os.fsencode(self.root)))
         self._open(list_shards(self.root))
@@ -59,10 +60,10 @@ class Bank:
         forget_bank(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "name": self.name, "info": self.info, "shards": self.shards}
+        return {"root": self.root, "name": self.name, "info": self.info, "check": self.check, "shards": self.shards}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.root, self.name, self.info = state["root"], state["name"], state["info"]
+        self.root, self.name, self.info, self.check = (state[key] for key in ("root", "name", "info", "check"))
         self._open(state["shards"])
         if self.shards != state["shards"]:
             lost = sorted({*state["shards"]} - {*self.shards})

@@ -45,13 +45,18 @@ class DatasetRegistry:
             if name not in self.sources:
                 raise SegGenError(
                     f"{key}: no dataset is named {name!r}",
-                    expected="a name that a file of SEGGEN.DATASETS holds",
-                    remedy=nearest(name, self.sources),
+                    expected="a name that a file of SEGGEN.DATASETS holds; those that Detectron2 knows serve its engine alone",
+                    found=", ".join(self.sources) or "no file in SEGGEN.DATASETS",
+                    remedy=_known(self.sources, name) + f"list a dataset YAML with `name: {name}` in SEGGEN.DATASETS (datasets/README.md)",
                 )
         found = [self.sources[name] for name in names]
         for other in found[1:]:
-            check_same_categories(found[0].categories, other.categories, a_is=found[0].name, b_is=other.name)
+            check_same_categories(found[0].categories, other.categories, a_is=found[0].name, b_is=other.name, things=False)
         return found
+
+
+def _known(sources: dict[str, FolderSource], name: str) -> str:
+    return f"{nearest(name, sources)} Else " if sources else ""
 
 
 def open_banks(folders: Sequence[str], train: FolderSource) -> list[Bank]:
@@ -70,8 +75,9 @@ def open_banks(folders: Sequence[str], train: FolderSource) -> list[Bank]:
                 found=info.task,
                 remedy="use a bank of that task, or make one",
             )
-        check_same_categories(train.categories, info.categories, a_is=f"dataset {train.name}", b_is=f"bank {folder}")
-        banks.append(Bank(folder))
+        check_same_categories(train.categories, info.categories, a_is=f"dataset {train.name}", b_is=f"bank {folder}",
+                              things=False)
+        banks.append(Bank(folder, check=True))
         if not len(banks[-1]):
             raise SegGenError(
                 f"bank {folder} holds no sample", remedy="synthesize into it first, or leave it out of SEGGEN.BANKS"

@@ -12,6 +12,7 @@ from detectron2.utils.file_io import PathManager
 from torch.utils.data import Dataset
 
 from seggen_d2.bank import Bank, BankPathHandler
+from seggen_d2.foundation.errors import SegGenError
 
 
 @functools.lru_cache(maxsize=1)
@@ -23,8 +24,14 @@ def serve_bank_paths() -> None:
 class PluginBank(Bank):
     """A bank whose members Detectron2 reads as files, in each process that opens or unpickles it (spawned workers too).
 
-    Its records have Detectron2's ``BoxMode`` where they have boxes.
+    Members are compared with their checksums, and records have Detectron2's ``BoxMode`` where they have boxes.
+
+    Args:
+        root: the bank's folder. name: what it is called in ``bank://`` paths; the folder's name by default.
     """
+
+    def __init__(self, root: str | os.PathLike, name: str | None = None):
+        super().__init__(root, name, check=True)
 
     def _open(self, shards: Sequence[str]) -> None:
         serve_bank_paths()
@@ -73,4 +80,4 @@ class MappedDataset(Dataset):
             sample = self.mapper(self.records[place % len(self)])
             if sample is not None:
                 return sample
-        raise IndexError("the mapper gave None for every record")
+        raise SegGenError("the mapper gives None for every record of DATASETS.TRAIN", found=f"None, {len(self)} times")

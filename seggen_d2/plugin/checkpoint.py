@@ -11,15 +11,18 @@ from detectron2.checkpoint import DetectionCheckpointer
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.modeling.mismatch import Mismatch, brief, compare
 from seggen_d2.modeling.upstream_checkpoint import check_architecture, class_head, read_checkpoint
-from seggen_d2.modeling.upstream_names import modern_name
+from seggen_d2.modeling.upstream_names import modern_name, to_upstream
+
+TRANSFORMERS = "model.safetensors"  # in a folder that the transformers engine, or transformers itself, wrote
 
 
 class SafeCheckpointer(DetectionCheckpointer):
-    """``DetectionCheckpointer`` for any model, with three differences.
+    """``DetectionCheckpointer`` for any model, with differences.
 
-    ``.pkl`` files are read by a reader that builds arrays and tensors only, ``.pth`` files with weights only. A class
-    head of another number of categories is left as it was drawn, and the log says so. A checkpoint of another
-    architecture raises ``SegGenError``, where Detectron2 logs a warning and trains on.
+    ``.pkl`` files are read by a reader that builds arrays and tensors only, ``.pth`` files with weights only. Folders
+    that transformers wrote are read too, such as the transformers engine's ``model_final``. A class head of another
+    number of categories is left as it was drawn, and the log says so. A checkpoint of another architecture raises
+    ``SegGenError``, where Detectron2 logs a warning and trains on.
     """
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -28,9 +31,13 @@ class SafeCheckpointer(DetectionCheckpointer):
         Raises:
             SegGenError: there is no file at ``path``, it cannot be read safely, or it is of another architecture.
         """
+        if path and os.path.isfile(whole := os.path.join(path, TRANSFORMERS)):
+            path = whole
         if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
-            raise SegGenError(f"there is no checkpoint at {path}", expected="a .pth or .pkl file, or an address",
-                              found="no such file", remedy="check MODEL.WEIGHTS, or the folder that --resume reads")
+            raise SegGenError(f"there is no checkpoint at {path}",
+                              expected=f"a .pth or .pkl file, a folder with {TRANSFORMERS}, or an address",
+                              found="a folder without it" if os.path.isdir(path) else "no such file",
+                              remedy="check MODEL.WEIGHTS, or the folder that --resume reads")
         return super().load(path, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
@@ -38,12 +45,27 @@ class SafeCheckpointer(DetectionCheckpointer):
         if filename.endswith(".pyth"):
             raise SegGenError(f"checkpoint {filename} is of a kind that is not read", expected=".pth or .pkl", found=".pyth",
                               remedy="save its 'model_state' as a .pth file")
+        if filename.endswith(".safetensors"):
+            return {"model": self._from_transformers(filename)}
         loaded = _content(filename) if filename.endswith(".pkl") else super()._load_file(filename)
         weights = loaded["model"]
         if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
             raise SegGenError(f"checkpoint {filename} holds no weights", expected="tensors by name, maybe under 'model'",
                               found=f"{weights!r:.80}", remedy="check the path")
         return loaded
+
+    def _from_transformers(self, filename: str) -> dict[str, Any]:
+        """Through transformers, which writes some names (Swin's) as earlier releases had them."""
+        from safetensors import SafetensorError
+        from transformers import Mask2FormerForUniversalSegmentation
+
+        try:
+            network = Mask2FormerForUniversalSegmentation.from_pretrained(os.path.dirname(filename), local_files_only=True)
+        except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+            raise SegGenError(f"transformers cannot read the folder of {filename}", expected="a Mask2Former with config.json",
+                              found=str(error).splitlines()[0], remedy="check MODEL.WEIGHTS") from error
+        counters = any(name.endswith("num_batches_tracked") for name in self.model.state_dict())
+        return to_upstream(network.state_dict(), counters=counters)
 
     def _torch_load(self, f: str) -> dict[str, Any]:
         return read_checkpoint(f)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -82,24 +83,27 @@ def _category(item: Any, where: str) -> Category:
     raise SegGenError(f"{where} holds something that is no category", expected="a name, or {name, isthing: true | false}", found=repr(item))
 
 
-def check_same_categories(a: Categories, b: Categories, *, a_is: str, b_is: str) -> None:
+def check_same_categories(a: Categories, b: Categories, *, a_is: str, b_is: str, things: bool = True) -> None:
     """Two artefacts must share one label space: names, order, thing/stuff and ignore label.
+
+    Args:
+        things: False for semantic labels, where nothing depends on which categories are things.
 
     Raises:
         SegGenError: they differ; the differences come first, then both lists.
     """
-    differences = [f"id {i}: {_show(a, i)} against {_show(b, i)}" for i in range(max(len(a), len(b))) if _show(a, i) != _show(b, i)]
+    mine, other = _shown(a, things), _shown(b, things)
+    pairs = enumerate(itertools.zip_longest(mine, other, fillvalue="nothing"))
+    differences = [f"id {i}: {one} against {two}" for i, (one, two) in pairs if one != two]
     if a.ignore_id != b.ignore_id:
         differences.append(f"ignore label: {a.ignore_id} against {b.ignore_id}")
     if differences:
-        shown = "; ".join(differences[:8]) + (f"; and {len(differences) - 8} more" if len(differences) > 8 else "")
-        raise SegGenError(f"the categories of {a_is} and {b_is} differ: {shown}",
-                          expected=f"{a_is}: {', '.join(a.names)}", found=f"{b_is}: {', '.join(b.names)}",
+        listed = "; ".join(differences[:8]) + (f"; and {len(differences) - 8} more" if len(differences) > 8 else "")
+        raise SegGenError(f"the categories of {a_is} and {b_is} differ: {listed}",
+                          expected=f"{a_is}: {', '.join(mine)}", found=f"{b_is}: {', '.join(other)}",
                           remedy="use artefacts made for one label space, or make the second one again")
 
 
-def _show(categories: Categories, i: int) -> str:
-    if i >= len(categories):
-        return "nothing"
-    item = categories.items[i]
-    return f"{item.name!r} ({'thing' if item.isthing else 'stuff'})"
+def _shown(categories: Categories, things: bool) -> list[str]:
+    kinds = {True: " (thing)", False: " (stuff)"} if things else {True: "", False: ""}
+    return [f"{item.name!r}{kinds[item.isthing]}" for item in categories.items]

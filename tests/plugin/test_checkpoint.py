@@ -188,3 +188,17 @@ def test_training_resumes_through_it(tmp_path):
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(SegGenError, match="no checkpoint at .*absent.pth"):
         SafeCheckpointer(torch.nn.Linear(1, 1)).load(str(tmp_path / "absent.pth"))
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_folder_that_transformers_wrote_is_read(tmp_path, kind):
+    source, target = make(kind), make(kind, seed=1)
+    source.model.network.save_pretrained(tmp_path / "model_final")
+    SafeCheckpointer(target).load(str(tmp_path / "model_final"))
+    assert same(source, target)
+
+
+def test_a_folder_of_something_else_is_told(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(SegGenError, match="transformers cannot read the folder"):
+        SafeCheckpointer(make("resnet18")).load(str(tmp_path))
