@@ -15,6 +15,7 @@ def test_importing_the_plugin_says_what_to_install_and_what_needs_none():
         done = run(code)
         assert done.returncode == 1 and "SegGenError" in done.stderr
         assert "INSTALL.md" in done.stderr and "transformers" in done.stderr and "not installed" in done.stderr
+        assert done.stderr.count("Traceback") == 1 and "import of detectron2 halted" in done.stderr
 
 
 def test_the_package_itself_imports_without_it():

@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing.leaks import check_leaks
+from seggen_d2.mixing.sampling import check_banks
 from seggen_d2.sources import load_dataset
 
 from .bank_dataset import PluginBank
@@ -18,7 +19,15 @@ from .coco_semantic import register_coco_semantic
 from .label_space import check_label_space, check_task, task_of
 from .registration import bank_root, check_registered, is_bank, read_bank_info, register_all, register_source
 
-__all__ = ["PluginBank", "banks_from_config", "read_records", "register_from_config", "task_from_config", "train_records"]
+__all__ = [
+    "PluginBank",
+    "banks_from_config",
+    "read_records",
+    "register_from_config",
+    "task_from_config",
+    "train_names",
+    "train_records",
+]
 
 TASKS = {  # INPUT.DATASET_MAPPER_NAME of Mask2Former and Mask DINO
     "mask_former_semantic": "semantic",
@@ -43,12 +52,32 @@ def register_from_config(cfg: Any) -> None:
         register_all(cfg.SEGGEN.BANK_ROOT)
 
 
+def train_names(cfg: Any) -> tuple[str, ...]:
+    """``DATASETS.TRAIN``, a name or more.
+
+    Raises:
+        SegGenError: it is empty.
+    """
+    if not cfg.DATASETS.TRAIN:
+        raise SegGenError(
+            "DATASETS.TRAIN names no dataset",
+            expected="names registered in DatasetCatalog",
+            found=repr(cfg.DATASETS.TRAIN),
+            remedy="name what is trained on, in the config file or on the command line",
+        )
+    return tuple(cfg.DATASETS.TRAIN)
+
+
 def task_from_config(cfg: Any) -> tuple[str | None, str]:
-    """The task that a config's training mapper reads, and what tells so; None where nothing does."""
+    """The task that a config's training mapper reads, and what tells so; None where nothing does.
+
+    Raises:
+        SegGenError: only the training set could tell, and there is none.
+    """
     name = cfg.INPUT.get("DATASET_MAPPER_NAME", "")
     if name in TASKS:
         return TASKS[name], f"INPUT.DATASET_MAPPER_NAME {name}"
-    train = cfg.DATASETS.TRAIN[0]
+    train = train_names(cfg)[0]
     return task_of(train), f"dataset {train}"
 
 
@@ -63,9 +92,9 @@ def banks_from_config(
         names: registered names or folders; by default ``SEGGEN.BANKS``.
 
     Raises:
-        SegGenError: a bank, or one that stands in ``DATASETS.TRAIN``, is not found, was made for another task or label
-            space than that of ``DATASETS.TRAIN[0]``, or, unless ``SEGGEN.CHECK_SOURCES`` is False, was made from images
-            of ``DATASETS.TEST``.
+        SegGenError: a bank, or one that stands in ``DATASETS.TRAIN``, is not found, is empty, was made for another task
+            or label space than that of ``DATASETS.TRAIN[0]``, or, unless ``SEGGEN.CHECK_SOURCES`` is False, was made
+            from images of ``DATASETS.TEST``.
     """
     register_from_config(cfg)
     check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
@@ -84,8 +113,10 @@ def _open_fitting(name: str, key: str, cfg: Any, task: tuple[str | None, str] | 
     wanted, why = task or task_from_config(cfg)
     if wanted:
         check_task(info, root, wanted, why)
-    check_label_space(info, root, cfg.DATASETS.TRAIN[0])
-    return PluginBank(root)
+    check_label_space(info, root, train_names(cfg)[0])
+    bank = PluginBank(root)
+    check_banks([bank])
+    return bank
 
 
 def check_sources(banks: Sequence[PluginBank], tests: Sequence[str], train: Sequence[str]) -> None:
@@ -122,9 +153,9 @@ def train_records(cfg: Any) -> Dataset:
     as it is.
 
     Raises:
-        SegGenError: a dataset's files are not there or cannot be read.
+        SegGenError: no dataset is named, or one's files are not there or cannot be read.
     """
-    found = [read_records(name, "DATASETS.TRAIN", cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS) for name in cfg.DATASETS.TRAIN]
+    found = [read_records(name, "DATASETS.TRAIN", cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS) for name in train_names(cfg)]
     parts = [DatasetFromList(part, copy=False) if isinstance(part, list) else part for part in found]
     return parts[0] if len(parts) == 1 else ConcatDataset(parts)
 

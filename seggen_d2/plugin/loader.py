@@ -16,7 +16,7 @@ from seggen_d2.mixing import NumberedDataset, NumberedSampler
 from .datasets import train_records
 from .hosts import host_mapper
 from .mapper import build_mapper
-from .randomness import NumberedMapper, seed_of
+from .randomness import NoSample, NumberedMapper, seed_of
 from .swap import swap
 
 __all__ = ["build_test_loader", "build_train_loader", "training_mapper", "training_records"]
@@ -44,13 +44,31 @@ def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
         world_size=comm.get_world_size(),
     )
     return DataLoader(
-        NumberedDataset(records, swap(training_mapper(cfg), cfg)),
+        UsableRecords(records, swap(training_mapper(cfg), cfg)),
         batch_size=share_of_batch(cfg, comm.get_world_size()),
         sampler=sampler,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=as_list,
         generator=torch.Generator(),  # of its own, so that starting workers draws nothing from the training's
     )
+
+
+class UsableRecords(NumberedDataset):
+    """Where a host's mapper gives nothing for a record, the next record takes its place under the same number."""
+
+    def __getitem__(self, pair: tuple[int, int]) -> Any:
+        index, number = pair
+        for place in range(index, index + len(self)):
+            try:
+                return super().__getitem__((place % len(self), number))
+            except NoSample:
+                continue
+        raise SegGenError(
+            "the host's mapper gives None for every record of DATASETS.TRAIN",
+            expected="a sample",
+            found=f"None, {len(self)} times",
+            remedy="check its settings, or set SEGGEN.MAPPER to seggen",
+        )
 
 
 def build_test_loader(cfg: Any, name: str) -> DataLoader:
@@ -64,8 +82,6 @@ def training_records(cfg: Any) -> Dataset:
     Raises:
         SegGenError: no dataset is named, or another sampler is asked for.
     """
-    if not cfg.DATASETS.TRAIN:
-        raise SegGenError("DATASETS.TRAIN names no dataset", expected="names registered in DatasetCatalog")
     if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
         raise SegGenError(
             "DATALOADER.SAMPLER_TRAIN is not known to this trainer",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.seeds import derive_seed
 
 
@@ -42,12 +43,23 @@ def randomness_of(*parts: str | int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
+class NoSample(SegGenError):
+    """A mapper gave None for a record. A synthetic one gives way to the real one, and that to the next record."""
+
+
 class NumberedMapper:
-    """Somebody's mapper, which draws from the global generators, as a function of (seed, global sample number)."""
+    """Somebody's mapper, which draws from the global generators, as a function of (seed, global sample number).
+
+    Raises:
+        NoSample: the mapper gives None, by which Detectron2's projects refuse a record.
+    """
 
     def __init__(self, mapper: Callable[[dict[str, Any]], Any], seed: int):
         self.mapper, self.seed = mapper, seed
 
     def __call__(self, record: dict[str, Any], number: int) -> Any:
         with randomness_of("host mapping", self.seed, number):
-            return self.mapper(record)
+            sample = self.mapper(record)
+        if sample is None:
+            raise NoSample(f"the mapper {type(self.mapper).__name__} gives None for {record.get('file_name')}")
+        return sample

@@ -33,16 +33,20 @@ logger = logging.getLogger(__name__)
 LIKE = ("ade20k_sem_seg_train", "coco_2017_train_panoptic", "coco_2017_train")
 BANKS = {f"seggen_{like}_{strategy}": like for like in LIKE for strategy in ("masksyn", "imgsyn")}
 _searched: list[str] = []  # roots that register_all was given, for the messages
+_left_out: dict[str, Path] = {}  # banks under them that do not fit, by name
 
 
 def register_all(root: str | os.PathLike) -> list[str]:
     """Register the banks under ``root`` whose folders carry the names of ``BANKS``; a log line says which there are.
 
+    A bank that does not fit the dataset that its name tells is left out with a warning: a training that does not name
+    it goes on, and one that does gets the error.
+
     Returns:
         The names registered, or registered before from the same folders.
 
     Raises:
-        SegGenError: ``root`` is no folder, or a bank in it does not fit the dataset that its name tells.
+        SegGenError: ``root`` is no folder, or a name in it is another dataset's.
     """
     root = Path(root)
     if not root.is_dir():
@@ -54,11 +58,34 @@ def register_all(root: str | os.PathLike) -> list[str]:
         )
     if str(root.resolve()) not in _searched:
         _searched.append(str(root.resolve()))
-    found = [name for name in BANKS if (root / name / INFO_FILE).is_file()]
-    for name in found:
-        register_bank(name, root / name, like=BANKS[name])
+    found = [name for name in BANKS if (root / name / INFO_FILE).is_file() and _register_fitting(name, root / name)]
     logger.info("banks under %s: %s", root, ", ".join(found) or "none (looked for " + ", ".join(BANKS) + ")")
     return found
+
+
+def _register_fitting(name: str, root: Path) -> bool:
+    """Register the bank at ``root`` by a name of ``BANKS``; whether it fits, which is told once where it does not."""
+    try:
+        register_bank(name, root, like=BANKS[name])
+    except SegGenError as error:
+        if name in DatasetCatalog:
+            raise
+        if _left_out.get(name) != root.resolve():
+            _left_out[name] = root.resolve()
+            logger.warning("bank %s is left out: %s", name, error.problem)
+        return False
+    return True
+
+
+def is_registered(name: str) -> bool:
+    """Whether ``name`` is a dataset's.
+
+    Raises:
+        SegGenError: it is that of a bank which :func:`register_all` left out, and which still does not fit.
+    """
+    if name in _left_out and name not in DatasetCatalog:
+        register_bank(name, _left_out[name], like=BANKS[name])
+    return name in DatasetCatalog
 
 
 def register_bank(name: str, path: str | os.PathLike, *, like: str) -> None:
@@ -125,10 +152,11 @@ def check_registered(names: Sequence[str], key: str) -> None:
     """Every name is a dataset's.
 
     Raises:
-        SegGenError: one is not; the nearest is named, and where banks were looked for.
+        SegGenError: one is not; the nearest is named, and where banks were looked for. Or it is a bank's that
+            :func:`register_all` left out, and why.
     """
     for name in names:
-        if name not in DatasetCatalog:
+        if not is_registered(name):
             looked = f"; banks were looked for in {', '.join(_searched)}" if _searched else ""
             raise SegGenError(
                 f"{key}: no dataset is registered as {name!r}",
@@ -147,9 +175,10 @@ def bank_root(name: str, key: str = "SEGGEN.BANKS") -> Path:
     """The folder of the bank ``name``: a registered bank's, or a folder's own path.
 
     Raises:
-        SegGenError: it is neither; the nearest names are given, and where banks were looked for.
+        SegGenError: it is neither; the nearest names are given, and where banks were looked for. Or
+            :func:`register_all` left the bank out, and why.
     """
-    if name in DatasetCatalog:
+    if is_registered(name):
         root = MetadataCatalog.get(name).get("bank_root")
         if root is None:
             raise SegGenError(

@@ -26,4 +26,4 @@ def require_detectron2() -> None:
             found=str(error),
             remedy=f"install Detectron2 by its own instructions ({INSTRUCTIONS}), for this torch; or train without it: "
             "SEGGEN.ENGINE transformers needs none of it",
-        ) from error
+        ) from None  # its text is in `found`

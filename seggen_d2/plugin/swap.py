@@ -21,7 +21,7 @@ from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.mixing import SwapMapper
 
 from .bank_dataset import BankDataset, MappedDataset
-from .datasets import TASKS, banks_from_config, task_from_config, train_records
+from .datasets import TASKS, banks_from_config, task_from_config, train_names, train_records
 from .hosts import MAPPERS
 from .label_space import task_of
 from .losses import Losses, LossesApart, mean_losses
@@ -85,7 +85,7 @@ def _task(mapper: Any, cfg: Any) -> tuple[str | None, str]:
         return _MAPPER_TASKS[name], name
     if module.startswith("seggen_d2."):
         return task_from_config(cfg)
-    train = cfg.DATASETS.TRAIN[0]  # a project's own mapper: INPUT.DATASET_MAPPER_NAME may tell of another
+    train = train_names(cfg)[0]  # a project's own mapper: INPUT.DATASET_MAPPER_NAME may tell of another
     return task_of(train), f"dataset {train}"
 
 
@@ -98,7 +98,7 @@ def build_detection_train_loader(cfg: Any, mapper: Callable[..., Any] | None = N
         kwargs: all else that Detectron2's own takes.
 
     Raises:
-        SegGenError: see :func:`swap`; or it is called without a config, or with ``SEGGEN.STAGES``.
+        SegGenError: see :func:`swap`; or it is called without a config, a dataset, or with ``SEGGEN.STAGES``.
     """
     if not isinstance(cfg, CfgNode):
         raise SegGenError(
@@ -114,7 +114,7 @@ def build_detection_train_loader(cfg: Any, mapper: Callable[..., Any] | None = N
             found=f"{len(cfg.SEGGEN.STAGES)} stages",
             remedy="train each by itself: SEGGEN.P_AUG 1.0, then SEGGEN.P_AUG 0.0 with the first one's MODEL.WEIGHTS",
         )
-    if kwargs.get("dataset") is None and any(map(is_bank, cfg.DATASETS.TRAIN)):
+    if kwargs.get("dataset") is None and any(map(is_bank, train_names(cfg))):
         kwargs["dataset"] = train_records(cfg)
     build = d2.build_detection_train_loader
     given = {key: kwargs.pop(key) for key in ("dataset", "sampler") if key in kwargs}

@@ -6,6 +6,7 @@ import torch
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import NumberedSampler
 from seggen_d2.plugin import BankDataset, register_bank
+from seggen_d2.plugin import loader as loader_module
 from seggen_d2.plugin.loader import build_train_loader, share_of_batch, training_mapper, training_records
 
 from .training_world import keyed, write_toy
@@ -62,6 +63,43 @@ def test_a_hosts_mapper_is_a_function_of_the_number_too(config):
     assert type(mapper.mapper).__module__.startswith("mask2former")
 
 
+class Choosy:
+    """A host's mapper that gives None for what it will not have, and draws."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+
+    def __call__(self, record):
+        drawn = torch.rand(1)
+        return {"file_name": record["file_name"], "drawn": drawn} if self.wanted(record["file_name"]) else None
+
+
+def choosy(monkeypatch, config, wanted, **keys):
+    monkeypatch.setattr(loader_module, "host_mapper", lambda cfg: Choosy(wanted))
+    loader = build_train_loader(keyed(config, {"SEGGEN.MAPPER": "host", **keys}))
+    return [(sample["file_name"], sample["drawn"], sample["is_synthetic"]) for sample in take(loader, 6)]
+
+
+def test_a_record_that_the_hosts_mapper_refuses_gives_way_to_the_next(config, monkeypatch):
+    every, some, again = (
+        choosy(monkeypatch, config, wanted, **{"SEGGEN.P_AUG": 0.0})
+        for wanted in (lambda name: True, *[lambda name: "scene1" not in name] * 2)
+    )
+    assert some == again and len(some) == 12
+    for before, after in zip(every, some, strict=True):  # the same number: the same draw, of the next record
+        assert after[0] == before[0].replace("scene1", "scene2") and after[1] == before[1]
+
+
+def test_a_synthetic_sample_that_the_hosts_mapper_refuses_gives_way_to_the_real_one(config, monkeypatch):
+    samples = choosy(monkeypatch, config, lambda name: not name.startswith("bank:"), **{"SEGGEN.P_AUG": 1.0})
+    assert not any(is_synthetic for *_, is_synthetic in samples)
+
+
+def test_a_hosts_mapper_that_refuses_every_record_is_told(config, monkeypatch):
+    with pytest.raises(SegGenError, match="None for every record"):
+        choosy(monkeypatch, config, lambda name: False)
+
+
 def test_records_are_held_once_and_a_bank_not_at_all(config):
     records = training_records(keyed(config, {}))
     assert len(records) == 4 and records[0] == records[0] and records[0] is not records[0]
@@ -80,3 +118,5 @@ def test_what_cannot_be_shared_out_is_refused(config):
         training_records(keyed(config, {"DATALOADER.SAMPLER_TRAIN": "RepeatFactorTrainingSampler"}))
     with pytest.raises(SegGenError, match="did you mean 'loader_train'"):
         keyed(config, {"DATASETS.TRAIN": "['loader_tain']"})
+    with pytest.raises(SegGenError, match="names no dataset"):
+        training_records(keyed(config, {"DATASETS.TRAIN": "[]"}))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -19,13 +21,14 @@ from detectron2.data import (
     detection_utils,
     get_detection_dataset_dicts,
 )
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from seggen_d2.bank import BankWriter
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import categories_like, register_all, register_bank, register_folder, registration
 from seggen_d2.plugin.bench_registration import registration_rows
-from seggen_d2.segmentation import Categories, Category, default_palette
+from seggen_d2.segmentation import Categories, Category, default_palette, label_map_png
 from seggen_d2.sources import load_dataset
 
 
@@ -160,6 +163,30 @@ def test_register_all_takes_what_is_there_and_says_so(tmp_path, caplog, monkeypa
         DatasetCatalog.remove(name), MetadataCatalog.remove(name)
 
 
+def test_register_all_leaves_a_misfit_out_until_it_is_named(tmp_path, caplog, monkeypatch):
+    good, bad = (f"seggen_ade20k_sem_seg_train_{kind}" for kind in ("imgsyn", "masksyn"))
+    empty_bank(tmp_path / good, "semantic", categories_like("ade20k_sem_seg_train"))
+    empty_bank(tmp_path / bad, "semantic", CATEGORIES)
+    monkeypatch.setattr(registration, "_searched", [])
+    monkeypatch.setattr(registration, "_left_out", {})
+    try:
+        assert register_all(tmp_path) == [good] == register_all(tmp_path)
+        assert caplog.text.count(f"{bad} is left out") == 1 and "id 0: 'wall'" in caplog.text
+        for naming in (registration.bank_root, lambda name: registration.check_registered([name], "DATASETS.TRAIN")):
+            with pytest.raises(SegGenError, match="id 0: 'wall'"):
+                naming(bad)
+        shutil.rmtree(tmp_path / bad)
+        empty_bank(tmp_path / bad, "semantic", categories_like("ade20k_sem_seg_train"))
+        assert registration.bank_root(bad) == (tmp_path / bad).resolve()
+        shutil.copytree(tmp_path / bad, tmp_path / "second" / bad)
+        with pytest.raises(SegGenError, match="another dataset is registered"):
+            register_all(tmp_path / "second")
+    finally:
+        for name in (good, bad):
+            if name in DatasetCatalog:
+                DatasetCatalog.remove(name), MetadataCatalog.remove(name)
+
+
 def test_register_all_wants_a_folder(tmp_path):
     with pytest.raises(SegGenError, match="does not exist"):
         register_all(tmp_path / "nowhere")
@@ -249,3 +276,16 @@ def test_a_large_bank_costs_a_loader_next_to_nothing():
     opened, *workers = registration_rows(40_000)
     assert opened["value"] < 1 and opened["ratio"] < 0.5
     assert len(workers) == 2 and all(worker["value"] < 64 and worker["ratio"] < 0.5 for worker in workers)
+
+
+def test_an_import_of_ade20ks_own_masks_without_reduce_zero_is_warned_of(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (16, 12)).save(tmp_path / "images/a.jpg")
+    (tmp_path / "masks/a.png").write_bytes(label_map_png(np.arange(192, dtype=np.uint8).reshape(12, 16) % 150))
+    words = ["--images", tmp_path / "images", "--masks", tmp_path / "masks", "--like", "ade20k_sem_seg_train"]
+    tool = Path(__file__).parents[2] / "tools/import_bank.py"
+    line = [sys.executable, tool, *words, "--output", tmp_path / "bank"]
+    raw, right = (subprocess.run([*line, *more], capture_output=True, text=True) for more in ([], ["--reduce-zero"]))
+    assert raw.returncode == 0 and "warning: ADE20K" in raw.stderr and "--reduce-zero" in raw.stderr
+    assert "warning: ADE20K" not in right.stderr

@@ -7,13 +7,14 @@ import weakref
 
 import pytest
 from detectron2.config import get_cfg
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.data import build_detection_train_loader as stock_loader
 from toy_world import write_bank
 
 from seggen_d2.bank import BankInfo, BankWriter
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import build_detection_train_loader, register_bank, swap
+from seggen_d2.plugin.datasets import task_from_config
 from seggen_d2.segmentation import default_palette
 
 from .world import STUFF, make_world, real_records, train
@@ -124,3 +125,35 @@ def test_a_test_set_that_is_not_there(world):
     cfg = world.config()
     cfg.DATASETS.TEST = ("coco_2017_val",)
     refused(cfg, "cannot be read")
+
+
+def test_an_empty_bank_is_refused_by_either_key(world, tmp_path):
+    name = world.train.replace("toy", "empty")
+    BankWriter(tmp_path / "empty", BankInfo("semantic", STUFF, default_palette(len(STUFF)), (), {}))
+    register_bank(name, tmp_path / "empty", like=world.train)
+    refused(world.config(BANKS=[name]), "empty is empty")
+    for order in ((name,), (world.train, name)):
+        cfg = world.config(BANKS=[])
+        cfg.DATASETS.TRAIN = order
+        with pytest.raises(SegGenError, match="empty is empty"):
+            build_detection_train_loader(cfg)
+
+
+@pytest.mark.parametrize("mapper", [None, lambda record: record, DatasetMapper])
+@pytest.mark.parametrize("banks", [True, False])
+def test_no_training_set(world, mapper, banks):
+    cfg = world.config(**{} if banks else {"BANKS": []})
+    cfg.DATASETS.TRAIN = ()
+    with pytest.raises(SegGenError, match="DATASETS.TRAIN names no dataset"):
+        build_detection_train_loader(cfg, DatasetMapper(cfg, True) if mapper is DatasetMapper else mapper)
+    with pytest.raises(SegGenError, match="DATASETS.TRAIN names no dataset"):
+        task_from_config(cfg)
+
+
+def test_a_mapper_that_gives_none_for_every_record(world):
+    name = world.train.replace("toy", "none")
+    register_bank(name, world.bank, like=world.train)
+    cfg = world.config(BANKS=[])
+    cfg.DATASETS.TRAIN = (name,)
+    with pytest.raises(SegGenError, match="None for every record"):
+        next(iter(build_detection_train_loader(cfg, lambda record: None)))
