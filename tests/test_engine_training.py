@@ -98,6 +98,18 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(config, tmp_path, capsys):
     )
 
 
+def test_a_dry_run_tells_of_weights_that_are_not_there(config, tmp_path):
+    own = ["OUTPUT_DIR", str(tmp_path / "none")]
+    stages = [{"P_AUG": 0.5, "ITERATIONS": 1}, {"P_AUG": 0.0, "ITERATIONS": 1, "START_WEIGHTS": f"{tmp_path}/none.pth"}]
+    for words in (["MODEL.WEIGHTS", str(tmp_path)], ["MODEL.WEIGHTS", "none.pkl"], ["SEGGEN.STAGES", str(stages)]):
+        with pytest.raises(SegGenError, match=r"there is no checkpoint at|checkpoint .* does not exist"):
+            train_net(config, own + words, dry_run=True)
+    (tmp_path / "model.safetensors").touch()
+    train_net(config, [*own, "MODEL.WEIGHTS", str(tmp_path)], dry_run=True)
+    stages[1]["START_WEIGHTS"] = str(tmp_path / "none/stage-0/checkpoint-1")
+    train_net(config, [*own, "SEGGEN.STAGES", str(stages)], dry_run=True)
+
+
 def test_the_checkpoint_opens_with_transformers_alone(config, tmp_path):
     from transformers import Mask2FormerForUniversalSegmentation
 

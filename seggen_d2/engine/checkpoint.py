@@ -45,14 +45,33 @@ def load_network(model: Mask2Former, weights: str | os.PathLike) -> None:
     model.network.load_state_dict(_same_keys(model.network, _read_weights(weights), str(weights)))
 
 
+def check_weights(weights: str) -> None:
+    """Whether there is something to load at ``weights``, before it is needed; a hub is not asked.
+
+    Raises:
+        SegGenError: it is an address, or there is neither a file nor a checkpoint folder.
+    """
+    if weights.endswith((".pkl", ".pth")):
+        _here(weights)
+    elif weights:
+        _files(weights)
+
+
 def _here(weights: str) -> str:
     """A file on this machine.
 
     Raises:
-        SegGenError: it is an address.
+        SegGenError: it is an address, or not there.
     """
-    if "://" not in weights:
+    if Path(weights).is_file():
         return weights
+    if "://" not in weights:
+        raise SegGenError(
+            f"checkpoint {weights} does not exist",
+            expected="a .pth or .pkl file, or a folder with model.safetensors",
+            found="nothing",
+            remedy="check MODEL.WEIGHTS or START_WEIGHTS",
+        )
     address = weights.replace("detectron2://", _DETECTRON2_FILES)
     raise SegGenError(
         f"MODEL.WEIGHTS: the transformers engine downloads no {weights}",
@@ -122,7 +141,12 @@ def _is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def _read_weights(weights: str | os.PathLike) -> Mapping[str, Tensor]:
+def _files(weights: str | os.PathLike) -> list[Path]:
+    """The files of a checkpoint; none for a hub id.
+
+    Raises:
+        SegGenError: it is no hub id, and there is no checkpoint.
+    """
     path = Path(weights)
     files = (
         sorted(path.glob("*.safetensors"))
@@ -131,9 +155,7 @@ def _read_weights(weights: str | os.PathLike) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors" and path.is_file()
         else []
     )
-    if files:
-        return {key: value for file in files for key, value in _load_file(file).items()}
-    if path.exists() or not _HUB_ID.fullmatch(str(weights)):
+    if not files and (path.exists() or not _HUB_ID.fullmatch(str(weights))):
         raise SegGenError(
             f"there is no checkpoint at {weights}",
             expected="a folder with model.safetensors",
@@ -144,6 +166,13 @@ def _read_weights(weights: str | os.PathLike) -> Mapping[str, Tensor]:
             else "a file of another kind",
             remedy="check MODEL.WEIGHTS or START_WEIGHTS",
         )
+    return files
+
+
+def _read_weights(weights: str | os.PathLike) -> Mapping[str, Tensor]:
+    files = _files(weights)
+    if files:
+        return {key: value for file in files for key, value in _load_file(file).items()}
     try:
         return Mask2FormerForUniversalSegmentation.from_pretrained(str(weights)).state_dict()
     except OSError as error:

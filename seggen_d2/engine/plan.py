@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from seggen_d2.foundation.table import labelled
 
-from .checkpoint import iteration_of
+from .checkpoint import check_weights, iteration_of
 from .run import Experiment, position
 
 
 def plan(run: Experiment) -> str:
-    """Model, data, stages, output and where it begins, a line each."""
+    """Model, data, stages, output and where it begins, a line each.
+
+    Raises:
+        SegGenError: there are no weights where the config names some.
+    """
+    _check_origins(run)
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
     kind, categories = run.model.backbone.config.model_type, len(run.tests[0].categories)
     megabytes = (
@@ -22,6 +29,15 @@ def plan(run: Experiment) -> str:
     rows += [("test", f"{test.name}: {len(test.records())} images") for test in run.tests]
     rows += [("output", f"{run.folder}, about {megabytes:.0f} MB of checkpoints"), ("begins", _beginning(run))]
     return labelled(rows)
+
+
+def _check_origins(run: Experiment) -> None:
+    """The weights that are still to be read, but for those that an earlier stage is to write."""
+    number, checkpoint = position(run.folder, run.stages)
+    later = run.stages if checkpoint is None else run.stages[number + 1 :]
+    for weights in (run.weights if checkpoint is None else "", *(stage.start_weights for stage in later)):
+        if weights and (weights == run.weights or run.folder not in Path(weights).parents):
+            check_weights(weights)
 
 
 def _stage(run: Experiment, number: int) -> str:
