@@ -10,6 +10,7 @@ import yaml
 pytest.importorskip("fvcore")
 from seggen_d2.engine import defaults
 from seggen_d2.engine.config import differences, flatten, load_config, save_config, to_dict
+from seggen_d2.engine.datasets import DatasetRegistry
 from seggen_d2.engine.dialects import detectron2_keys
 from seggen_d2.foundation.errors import SegGenError
 
@@ -166,3 +167,8 @@ def test_banks_are_folders_or_names_under_the_root(tmp_path):
 
     cfg, _ = load_config(None, ["SEGGEN.BANKS", str([str(tmp_path), "seggen_x"]), "SEGGEN.BANK_ROOT", "banks"])
     assert bank_folders(cfg) == [str(tmp_path), "banks/seggen_x"]
+
+
+def test_a_dataset_that_only_detectron2_knows_is_told():
+    with pytest.raises(SegGenError, match=r"no file in SEGGEN.DATASETS(.|\n)*list a dataset YAML with `name: ade20k_sem_seg_val`"):
+        DatasetRegistry([]).get(["ade20k_sem_seg_val"], "DATASETS.TEST")

@@ -156,6 +156,17 @@ def test_ids_counted_from_one(folder):
     bank.close()
 
 
+def test_masks_whose_zero_may_be_unlabelled_are_told(folder):
+    for number, stem in enumerate(STEMS):
+        labels = masks_of(number)
+        (folder / "masks" / f"{stem}.png").write_bytes(label_map_png(np.where(labels == 255, 0, labels + 1)))
+    names = ("--images", folder / "images", "--masks", folder / "masks", "--categories")
+    raw = tool(*names, "unlabelled", *CATEGORIES.names, "--output", folder / "raw")
+    assert raw.returncode == 0 and "hint: no pixel is unlabelled" in raw.stdout and "--reduce-zero" in raw.stdout
+    right = tool(*names, *CATEGORIES.names, "--reduce-zero", "--output", folder / "right")
+    assert right.returncode == 0 and "hint" not in right.stdout
+
+
 def test_variants_may_share_the_mask_of_their_source(folder):
     for number, stem in enumerate(STEMS):
         own = folder / "masks" / f"{stem}.png"
@@ -220,10 +231,14 @@ def test_options_out_of_range(folder, change, words):
 
 
 def test_arguments_that_do_not_go_together(folder):
-    for arguments in ((), ("--images", folder / "images"), ("--dataset", "d.yaml", "--images", "i"),
-                      ("--images", "i", "--masks", "m", "--categories", "a", "--like", "b")):
+    for arguments, words in (
+        ((), "what to import is not clear"),
+        (("--images", folder / "images"), "what to import is not clear"),
+        (("--dataset", "d.yaml", "--like", "ade20k_sem_seg_train"), "--dataset and --like exclude each other"),
+        (("--images", "i", "--masks", "m", "--categories", "a", "--like", "b"), "--categories and --like exclude each other"),
+    ):
         done = tool(*arguments, "--output", folder / "bank")
-        assert done.returncode == 2 and "what to import is not clear" in done.stderr
+        assert done.returncode == 2 and words in done.stderr
     done = tool("--images", folder / "nowhere", "--masks", folder / "masks", "--categories", "a", "--output", folder / "bank")
     assert done.returncode == 2 and "nowhere does not exist" in done.stderr and not (folder / "bank").exists()
 
@@ -232,6 +247,8 @@ def test_categories_come_in_many_forms(tmp_path):
     (tmp_path / "a.txt").write_text("road\n\nsky\n car \n")
     (tmp_path / "a.yaml").write_text("categories: [road, {name: car, isthing: true}]\nignore_id: 9\n")
     (tmp_path / "a.json").write_text(json.dumps([{"id": 5, "name": "car", "isthing": 1}, {"id": 9, "name": "sky", "isthing": 0}]))
+    (tmp_path / "list.yaml").write_text("- road\n- {name: car, isthing: true}\n")
+    assert read_categories([str(tmp_path / "list.yaml")], 9) == read_categories([str(tmp_path / "a.yaml")])
     (tmp_path / "b.yaml").write_text("names: [a]\n")
     assert read_categories(["road", "sky", "car"]) == read_categories([str(tmp_path / "a.txt")]) == CATEGORIES
     assert read_categories([str(tmp_path / "a.yaml")]) == Categories((Category("road"), Category("car", True)), 9)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
@@ -36,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--dataset", metavar="FILE", help="dataset YAML; in place of the five arguments below")
     words.add_argument("--images", type=Path, metavar="DIR", help="folder of images, read recursively")
     words.add_argument("--masks", type=Path, metavar="DIR", help="folder of masks")
-    words.add_argument("--categories", nargs="+", metavar="NAME", help="names in the order of their ids, or one file: .txt (a name a line), .yaml, .json")
+    words.add_argument("--categories", nargs="+", metavar="NAME", help="names in the order of their ids, or one file: .txt (a name a line), "
+                       ".yaml (a list of names, or of {name: car, isthing: true} for countable things; alone or under the key categories), "
+                       ".json (COCO's list)")
     words.add_argument("--like", metavar="DATASET", help="take the categories from a dataset that Detectron2 knows, to the letter (needs Detectron2)")
     words.add_argument("--ignore-id", type=int, default=255, help="the masks' id of unlabelled pixels, with --categories (default: 255)")
     words.add_argument("--reduce-zero", action="store_true", help="masks hold 0 for unlabelled and ids from 1, as ADE20K's do")
@@ -63,7 +66,13 @@ def open_source(given: argparse.Namespace):
     of_folder = (given.images, given.masks, given.categories or given.like)
     if given.dataset and not any(of_folder):
         return load_dataset(given.dataset)
-    if given.dataset or not all(of_folder) or (given.categories and given.like):
+    folder_words = ("images", "masks", "categories", "like")
+    pairs = [("dataset", word) for word in folder_words] + [("categories", "like")]
+    for one, other in pairs:
+        if getattr(given, one) and getattr(given, other):
+            raise SegGenError(f"--{one} and --{other} exclude each other", remedy="leave one of them out",
+                              expected="--dataset FILE, whose file names its own categories, or --images DIR --masks DIR with --categories or --like")
+    if not all(of_folder):
         raise SegGenError("what to import is not clear", remedy="see --help",
                           expected="--dataset FILE, or --images DIR --masks DIR with --categories or --like")
     if given.like:
@@ -83,6 +92,9 @@ def main() -> None:
     options = ImportOptions(**{name: getattr(given, name) for name in names})
     summary = import_bank(open_source(given), given.output, options, licence=given.licence, threads=given.threads)
     print(f"bank {given.output}: {summary}")
+    if summary.may_be_shifted and (given.like or "").startswith("ade20k_"):
+        print(f"warning: ADE20K's own masks hold 0 for unlabelled, and none of these pixels is: unless they were prepared for {given.like}, "
+              f"each label is one class off. Remove {given.output} and give --reduce-zero", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ examples:
 OUTPUT_DIR gets config.yaml (resolved), metrics.json (a line every LOG_PERIOD iterations), the checkpoints, the
 weights and metrics_final.json. transformers: stage-N/checkpoint-N and model_final (opens with transformers); the same
 command again goes on after a stop. Detectron2: model_N.pth and model_final.pth, in stage-N where there are several
-stages; the same command with --resume goes on. Every key, with its meaning: seggen_d2/engine/defaults.py
+stages; the same command with --resume goes on, and without it a folder that holds a run is refused.
+Every key, with its meaning: seggen_d2/engine/defaults.py
 """
 
 
@@ -42,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument(
         "--resume",
         action="store_true",
-        help="go on from OUTPUT_DIR's last checkpoint (transformers: although keys of the config changed)",
+        help="go on from OUTPUT_DIR's last checkpoint (Detectron2: needed to go on, as a folder that holds a run is "
+        "refused without it; transformers: go on although keys of the config changed)",
     )
     words.add_argument(
         "--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or OUTPUT_DIR's final model, on DATASETS.TEST"

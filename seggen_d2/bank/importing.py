@@ -61,6 +61,7 @@ class ImportSummary:
         pixels: pixels of each category, by name.
         ignored: pixels of none.
         megabytes: of its archives.
+        ids_as_given: the masks are semantic, and their ids were taken as they are (without ``reduce_zero``).
     """
 
     samples: int
@@ -68,6 +69,12 @@ class ImportSummary:
     pixels: dict[str, int]
     ignored: int
     megabytes: float
+    ids_as_given: bool = False
+
+    @property
+    def may_be_shifted(self) -> bool:
+        """No pixel at all is unlabelled, as in masks whose 0 stands for unlabelled and was taken for a category."""
+        return self.ids_as_given and bool(self.samples) and not self.ignored
 
     def __str__(self) -> str:
         missing = [name for name, count in self.pixels.items() if not count]
@@ -78,6 +85,9 @@ class ImportSummary:
             f"{len(self.pixels) - len(missing)} of {len(self.pixels)} categories seen{never}",
             f"{self.ignored / total:.2%} of the pixels belong to no category",
         ]
+        if self.may_be_shifted:
+            lines.append("hint: no pixel is unlabelled. Where these masks hold 0 for unlabelled and ids from 1 (as ADE20K's do),")
+            lines.append("      every label is now one class off: remove the bank, and import with --reduce-zero")
         lines += [f"{len(self.rejections)} images were refused; the first: {r.source_id}: {r.reason}" for r in self.rejections[:1]]
         return "\n".join(lines)
 
@@ -129,7 +139,8 @@ def import_bank(
             writer.write_shard(shard, samples, [part for part in made if isinstance(part, Rejection)])
     summary = summarize(root, writer.info)
     if not summary.samples:
-        raise SegGenError(f"none of the {total} images of {source.name} made a sample", found="; ".join(rejection.reason for rejection in summary.rejections[:3]) or "no image",
+        raise SegGenError(f"none of the {total} images of {source.name} made a sample",
+                          found="; ".join(rejection.reason for rejection in summary.rejections[:3]) or "no image",
                           expected="1 or more with usable labels",
                           remedy=f"mend the source, remove {root}, and give the command again")
     return summary
@@ -190,4 +201,5 @@ def summarize(root: str | os.PathLike, info: BankInfo) -> ImportSummary:
         rejections += read_facts(index_path(root, shard))[1]
         size += tar_path(root, shard).stat().st_size
     by_name = dict(zip(info.categories.names, counts.tolist(), strict=True))
-    return ImportSummary(samples, tuple(rejections), by_name, pixels - int(counts.sum()), size / 1e6)
+    as_given = info.task == "semantic" and not info.job.get("reduce_zero")
+    return ImportSummary(samples, tuple(rejections), by_name, pixels - int(counts.sum()), size / 1e6, as_given)

@@ -29,17 +29,26 @@ def _load_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     resolved = path.resolve()
     if resolved in seen:
         raise SegGenError(f"config {path} is its own _BASE_", found=" -> ".join(p.name for p in (*seen, resolved)))
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise SegGenError(f"config {path} holds no keys", expected="a mapping KEY: VALUE", found=type(values).__name__)
+    base = values.pop("_BASE_", None)
+    return merge(_load_yaml(path.parent / base, (*seen, resolved)), values) if base else values
+
+
+def read_yaml(path: str | os.PathLike) -> Any:
+    """What a file of plain YAML holds, be it a mapping, a list or a word; None where it is empty.
+
+    Raises:
+        SegGenError: the file is missing, not YAML, or holds tags that run code.
+    """
     try:
-        values = yaml.safe_load(read_bytes(path, "config"))
+        return yaml.safe_load(read_bytes(path, "config"))
     except yaml.constructor.ConstructorError as error:
         raise SegGenError(f"config {path} holds more than plain YAML", expected="numbers, texts, lists and mappings",
                           found=str(error), remedy="write the value out: tags that run code (!!python/...) are not read") from error
     except yaml.YAMLError as error:
         raise SegGenError(f"config {path} is not YAML", found=str(error), remedy="mend the line named") from error
-    if not isinstance(values, dict):
-        raise SegGenError(f"config {path} holds no keys", expected="a mapping KEY: VALUE", found=type(values).__name__)
-    base = values.pop("_BASE_", None)
-    return merge(_load_yaml(path.parent / base, (*seen, resolved)), values) if base else values
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -155,7 +155,8 @@ class SwapMapper:
         if key not in self._failed_keys and len(self._failed_keys) < MOST_TOLD:
             self._failed_keys.add(key)
             reason = f"{type(error).__name__}: {error}"
-            logger.warning("synthetic sample not used, the real one is (bank %s): %s", key, reason)
+            told = f"{key}{_member(self.banks[bank], row)}"
+            logger.warning("synthetic sample not used, the real one is (bank %s): %s", told, reason)
             if len(self._failed_keys) == MOST_TOLD:
                 logger.warning("%d synthetic samples could not be used; further ones are counted only", MOST_TOLD)
         if self.failures == ALARM and not self.swapped:
@@ -172,6 +173,13 @@ def _pickers(banks: Sequence[Bank], sampling: str, sample_weights: str | None) -
             remedy="set both, or neither",
         )
     return [maker(bank, sample_weights) if sample_weights else maker(bank) for bank in banks]
+
+
+def _member(bank: Bank, row: int) -> str:
+    try:
+        return f", {bank.key(row)}"
+    except Exception:  # an index that cannot be read is the reason told
+        return ""
 
 
 def _mark(output: Any, **marks: bool) -> Any:

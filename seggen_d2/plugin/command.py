@@ -25,7 +25,7 @@ from .datasets import register_from_config
 from .hosts import PACKAGES, import_host
 from .plan import plan
 from .registration import check_registered
-from .stages import FINAL, train_stages
+from .stages import FINAL, check_folder, train_stages
 from .trainer import Stopped, Trainer
 
 __all__ = ["Arguments", "Stopped", "train_net"]
@@ -76,7 +76,7 @@ def train_net(words: Arguments, *, dry_run: bool = False) -> None:
         return
     distributed = words.num_gpus * words.num_machines > 1
     if distributed:
-        prepare(words)  # what is wrong with the config is said once, not by each process
+        _check(words, prepare(words)[0])  # what is wrong is said once, not by each process
     places = {name: getattr(words, name) for name in ("num_machines", "machine_rank", "dist_url")}
     try:
         launch(_quietly if distributed else run, words.num_gpus, **places, args=(words,))
@@ -104,12 +104,18 @@ def run(words: Arguments) -> dict[str, Any]:
         SegGenError, Stopped: see :func:`train_net`.
     """
     cfg, ignored = prepare(words)
+    _check(words, cfg)
     default_setup(cfg, Namespace(config_file=words.config_file, eval_only=words.eval_only, opts=words.overrides))
     for name in ("seggen_d2", *PACKAGES.values()):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     if ignored:
         logger.warning("keys that the Detectron2 engine does not honour: %s", ", ".join(ignored))
     return evaluate(cfg, words) if words.eval_only else train_stages(cfg, resume=words.resume)
+
+
+def _check(words: Arguments, cfg: Any) -> None:
+    """Before anything is written; an evaluation takes nothing from the run in its folder."""
+    check_folder(cfg.OUTPUT_DIR, resume=words.resume or words.eval_only)
 
 
 def prepare(words: Arguments) -> tuple[Any, list[str]]:

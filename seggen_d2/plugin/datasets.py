@@ -174,5 +174,6 @@ def read_records(name: str, key: str, filter_empty: bool = False) -> Dataset | l
             f"{key}: dataset {name} cannot be read",
             expected=f"its files, for Detectron2's own datasets under {os.path.abspath(root)} (DETECTRON2_DATASETS)",
             found=f"{type(error).__name__}: {error}",
-            remedy="prepare it as datasets/README.md says, or set DETECTRON2_DATASETS to where it is",
+            remedy="prepare it as Detectron2's or Mask2Former's own datasets/README.md says (configs/README.md here tells "
+            "which files), or set DETECTRON2_DATASETS to where it is",
         ) from error

@@ -12,6 +12,13 @@ REPOSITORIES = {
     "mask2former": "https://github.com/facebookresearch/Mask2Former",
     "maskdino": "https://github.com/IDEA-Research/MaskDINO",
 }
+_OURS = "use MODEL.META_ARCHITECTURE SegGenMask2Former, which is Mask2Former without a compiled op"
+_BUILD = "build it by the instructions there"
+_EMPTY = "on a CPU an empty file MultiScaleDeformableAttention.py on PYTHONPATH lets its own pure-torch path serve"
+_REMEDIES = {  # of a package that is not there, and of one whose op is not
+    "mask2former": (f"install it (its repository on PYTHONPATH), or {_OURS}", f"{_BUILD}, or {_OURS}"),
+    "maskdino": ("install it (its repository on PYTHONPATH)", f"{_BUILD}; {_EMPTY}"),
+}
 PACKAGES = {"MaskFormer": "mask2former", "MaskDINO": "maskdino"}  # by META_ARCHITECTURE
 MAPPERS = {  # by INPUT.DATASET_MAPPER_NAME; Mask DINO has three of them
     "mask_former_semantic": "MaskFormerSemanticDatasetMapper",
@@ -56,7 +63,7 @@ def import_package(package: str, asked_by: str) -> ModuleType:
             f"{asked_by} needs the package {package}, which is not installed",
             expected=f"{package}, by the instructions of {REPOSITORIES[package]}",
             found="no such package",
-            remedy="install it (its repository on PYTHONPATH), or use SegGenMask2Former, which needs no compiled op",
+            remedy=_REMEDIES[package][0],
         )
     try:
         if package == "mask2former":
@@ -68,6 +75,6 @@ def import_package(package: str, asked_by: str) -> ModuleType:
             f"{asked_by}: the package {package} is there and cannot be imported",
             expected=f"its compiled op, built as {REPOSITORIES[package]} says, and its other requirements",
             found=" ".join(str(error).split()),
-            remedy="build it, or use MODEL.META_ARCHITECTURE SegGenMask2Former, which needs no compiled op",
+            remedy=_REMEDIES[package][1],
         ) from error
     return module

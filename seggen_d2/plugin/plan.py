@@ -12,7 +12,7 @@ from seggen_d2.foundation.table import labelled
 
 from .evaluators import check_tests
 from .loader import training_records
-from .stages import position, stage_configs
+from .stages import position, stage_configs, written
 from .swap import swap
 
 
@@ -30,28 +30,28 @@ def plan(cfg: Any, *, resume: bool = False) -> str:
     rows = [("engine", f"Detectron2 on {cfg.MODEL.DEVICE}"), ("model", model)]
     rows += [("training", f"{len(training_records(cfg))} real samples of {', '.join(cfg.DATASETS.TRAIN)}")]
     rows += [("bank", f"{bank.root}: {len(bank)} synthetic samples") for bank in banks]
-    rows += [(f"stage {number + 1}", _stage(part, cfg)) for number, part in enumerate(configs)]
+    rows += [(f"stage {number + 1}", _stage(part, cfg, bool(banks))) for number, part in enumerate(configs)]
     rows += [("test", f"{name}: {len(DatasetCatalog.get(name))} images") for name in cfg.DATASETS.TEST]
-    rows += [("output", cfg.OUTPUT_DIR), ("begins", _beginning(configs, resume))]
+    rows += [("output", cfg.OUTPUT_DIR), ("begins", _beginning(cfg, configs, resume))]
     return labelled(rows)
 
 
-def _stage(part: Any, cfg: Any) -> str:
+def _stage(part: Any, cfg: Any, has_bank: bool) -> str:
     own = Path(part.MODEL.WEIGHTS).parent.parent == Path(cfg.OUTPUT_DIR)
     origin = "the stage before" if own else part.MODEL.WEIGHTS
+    share = f"{part.SEGGEN.P_AUG:g}" if has_bank or not part.SEGGEN.P_AUG else "0 (no bank)"
     return (
-        f"{part.SOLVER.MAX_ITER} iterations of {part.SOLVER.IMS_PER_BATCH} images, p_aug {part.SEGGEN.P_AUG:g}, "
+        f"{part.SOLVER.MAX_ITER} iterations of {part.SOLVER.IMS_PER_BATCH} images, p_aug {share}, "
         f"learning rate {part.SOLVER.BASE_LR:g}, from {origin or 'random weights'}"
     )
 
 
-def _beginning(configs: list[Any], resume: bool) -> str:
-    number = position(configs)
-    mark = Path(configs[number].OUTPUT_DIR) / "last_checkpoint"
-    if not mark.exists():
-        return "at the beginning"
-    where = f"{mark.parent / mark.read_text().strip()}"
-    return f"at {where}" if resume else f"at the beginning (--resume goes on from {where})"
+def _beginning(cfg: Any, configs: list[Any], resume: bool) -> str:
+    found = written(Path(cfg.OUTPUT_DIR))
+    if not resume and found is not None:
+        return f"not without --resume or another OUTPUT_DIR: the folder holds {found}"
+    mark = Path(configs[position(configs)].OUTPUT_DIR) / "last_checkpoint"
+    return f"at {mark.parent / mark.read_text().strip()}" if resume and mark.exists() else "at the beginning"
 
 
 def _nothing(record: dict[str, Any], number: int | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from seggen_d2.mixing import Stage, stages_from
 
 from .ema import EMA_FINAL
 from .evaluators import check_tests
-from .results import write_results
+from .results import METRICS, write_results
 from .trainer import Stopped, Trainer
 
 FINAL = "model_final.pth"
@@ -88,13 +89,12 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
 
     Raises:
         Stopped: a signal ended the training.
-        SegGenError: data, banks or weights that do not fit.
+        SegGenError: data, banks or weights that do not fit, or the folder of another run.
     """
     configs, began, results = stage_configs(cfg), time.perf_counter(), {}
     check_tests(cfg)
-    if not resume:
-        _start_anew(cfg, configs)
-    first = position(configs)
+    check_folder(cfg.OUTPUT_DIR, resume=resume)
+    first = position(configs) if resume else 0
     for number, part in enumerate(configs[first:], first):
         before = sum(earlier.SOLVER.MAX_ITER for earlier in configs[:number])
         trainer = Trainer(part, iterations_before=before)
@@ -115,14 +115,29 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
     return results
 
 
-def _start_anew(cfg: Any, configs: Sequence[Any]) -> None:
-    """What an earlier run left is not this run's: its checkpoints are no longer the last ones."""
-    if comm.is_main_process():
-        marks = {Path(part.OUTPUT_DIR) / _LAST for part in (cfg, *configs)}
-        for mark in filter(Path.exists, marks):
-            logger.warning("%s holds an earlier run; this one starts anew (--resume goes on)", mark.parent)
-            mark.unlink()
-    comm.synchronize()
+def check_folder(folder: str | os.PathLike, *, resume: bool) -> None:
+    """An output folder holds one run, which only ``resume`` goes on with.
+
+    Raises:
+        SegGenError: it holds checkpoints or results, and ``resume`` is not set.
+    """
+    found = None if resume else written(Path(folder))
+    if found is not None:
+        raise SegGenError(
+            f"{folder} holds a run already",
+            expected="a folder of its own for each run",
+            found=str(found),
+            remedy="add --resume to go on from its last checkpoint (a finished run is evaluated again), "
+            "or choose another OUTPUT_DIR",
+        )
+
+
+def written(folder: Path) -> Path | None:
+    """The newest checkpoint that a run left in ``folder`` or its stages, else its results; None without either."""
+    parts = (folder, *folder.glob("stage-*"))
+    checkpoints = [path for part in parts for path in part.glob("model_*.pth")]
+    results = [path for path in (folder / METRICS,) if path.exists()]
+    return max(checkpoints or results, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _collect(folder: Path, last: Path) -> None:

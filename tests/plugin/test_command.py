@@ -72,6 +72,10 @@ def test_train_resume_evaluate(tool, config, tmp_path, caplog):
     assert "model_0000001.pth" in {path.name for path in tmp_path.iterdir()}
     tool(*words, "--resume")
     last = metrics(tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with pytest.raises(SegGenError, match=r"holds a run already(.|\n)*model_final.pth(.|\n)*--resume"):
+        tool(*words)
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert last["iterations"] == 4 and (tmp_path / "model_0000003.pth").exists()
     with caplog.at_level("INFO"):
         tool(*words, "--eval-only")
@@ -108,6 +112,8 @@ def test_the_plan(tool, config, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "4 synthetic samples" in told and "stage 2    3 iterations" in told and "from the stage before" in told
     assert "SegGenMask2Former on tiny-resnet" in told and not (tmp_path / "out").exists()
+    tool("--config-file", config, "--dry-run", "SEGGEN.BANKS", "[]", "OUTPUT_DIR", tmp_path / "out")
+    assert "p_aug 0 (no bank)" in capsys.readouterr().out
     tool("--config-file", config, "--dry-run", "TEST.AUG.ENABLED", True, "OUTPUT_DIR", tmp_path / "out")
     assert "not read   TEST.AUG.ENABLED" in capsys.readouterr().out
     tool("--config-file", config, "--dry-run", "SEGGEN.ENGINE", "transformers", "OUTPUT_DIR", tmp_path / "out")
@@ -129,7 +135,7 @@ def test_the_engine_is_chosen_by_the_file_and_the_words_after_it(config, tmp_pat
         (("SEGGEN.BANKS", "['nowhere/bank']"), "neither a registered bank nor a folder"),
         (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "5"), "NUM_CLASSES"),
         (("MODEL.DEVICE", "cuda"), "--num-gpus 0"),
-        (("DATASETS.TEST", "['ade20k_sem_seg_val']"), "DETECTRON2_DATASETS"),
+        (("DATASETS.TEST", "['ade20k_sem_seg_val']"), r"Mask2Former's own datasets/README.md(.|\n)*DETECTRON2_DATASETS"),
         (("DATASETS.TRAIN", "['coco_2017_val_panoptic']", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "133"), "DATASETS.TRAIN: data"),
         (("SEGGEN.PAUG", "0.1"), "did you mean 'SEGGEN.P_AUG'"),
         (("SOLVER.ACCUMULATE", "3"), "2 images in 3 parts"),
@@ -157,4 +163,5 @@ def test_a_host_that_is_not_built_or_not_there_is_said(config, tmp_path):
     path = os.pathsep.join([str(tmp_path / "empty"), str(ROOT)])
     dino = call(*words, "MaskDINO", PYTHONPATH=path)
     assert dino.returncode == 2 and "IDEA-Research/MaskDINO" in dino.stderr and "please compile it" in dino.stderr
-    assert "SegGenMask2Former, which needs no compiled op" in dino.stderr and "Traceback" not in dino.stderr
+    assert "an empty file MultiScaleDeformableAttention.py" in dino.stderr and "Traceback" not in dino.stderr
+    assert "SegGenMask2Former" not in dino.stderr  # which is no Mask DINO

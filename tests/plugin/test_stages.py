@@ -69,12 +69,15 @@ def test_a_signal_in_the_evaluation_of_a_stage_stops_before_the_next(config, tmp
     assert (tmp_path / "model_final.pth").exists() and synthetic_shares(tmp_path / "stage-1") == {0.0}
 
 
-def test_a_run_without_resume_starts_anew(config, tmp_path, caplog):
+@pytest.mark.parametrize("name", ["model_0000001.pth", "stage-1/model_0000001.pth", "metrics_final.json"])
+def test_a_run_without_resume_leaves_another_one_alone(config, tmp_path, name):
     cfg = keyed(config, {"OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 1})
-    (tmp_path / "last_checkpoint").write_text("model_0000000.pth")
-    train_stages(cfg)
-    assert (tmp_path / "model_final.pth").exists() and (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
-    assert not (tmp_path / "stage-0").exists()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("earlier")
+    with pytest.raises(SegGenError, match=rf"holds a run already(.|\n)*{name}(.|\n)*--resume(.|\n)*another OUTPUT_DIR"):
+        train_stages(cfg)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+    assert f"not without --resume or another OUTPUT_DIR: the folder holds {tmp_path / name}" in plan(cfg)
 
 
 def test_a_stage_has_its_own_length_rate_steps_and_weights(config, tmp_path):
