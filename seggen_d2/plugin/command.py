@@ -23,7 +23,7 @@ from .checkpoint import SafeCheckpointer
 from .config import complete, load_config
 from .datasets import register_from_config
 from .hosts import PACKAGES, import_host
-from .plan import plan
+from .plan import check_origins, check_weights, plan
 from .registration import check_registered
 from .stages import FINAL, check_folder, train_stages
 from .trainer import Stopped, Trainer
@@ -114,8 +114,10 @@ def run(words: Arguments) -> dict[str, Any]:
 
 
 def _check(words: Arguments, cfg: Any) -> None:
-    """Before anything is written; an evaluation takes nothing from the run in its folder."""
+    """Before anything is built or written; an evaluation takes nothing from the run in its folder."""
     check_folder(cfg.OUTPUT_DIR, resume=words.resume or words.eval_only)
+    if not words.eval_only:
+        check_origins(cfg, resume=words.resume)
 
 
 def prepare(words: Arguments) -> tuple[Any, list[str]]:
@@ -174,19 +176,21 @@ def evaluate(cfg: Any, words: Arguments) -> dict[str, Any]:
     Raises:
         SegGenError: there is no checkpoint, or it is of another model.
     """
-    model = Trainer.build_model(cfg)
-    checkpointer = SafeCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
     final = Path(cfg.OUTPUT_DIR) / FINAL
+    resumed = words.resume and (final.parent / "last_checkpoint").exists()
     named = "MODEL.WEIGHTS" in words.overrides[::2]
     weights = str(final) if final.exists() and not named else cfg.MODEL.WEIGHTS
-    if not weights and not (words.resume and checkpointer.has_checkpoint()):
+    if not weights and not resumed:
         raise SegGenError(
             "there is nothing to evaluate",
             expected=f"MODEL.WEIGHTS on the command line, or {final}",
             found="neither",
             remedy="train first, or name a checkpoint",
         )
-    checkpointer.resume_or_load(weights, resume=words.resume)
+    if not resumed:
+        check_weights(weights)
+    model = Trainer.build_model(cfg)
+    SafeCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(weights, resume=words.resume)
     results = Trainer.test(cfg, model)
     if not comm.is_main_process():
         return {}

@@ -8,8 +8,10 @@ from typing import Any
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 
+from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.table import labelled
 
+from .checkpoint import TRANSFORMERS
 from .evaluators import check_tests
 from .loader import training_records
 from .stages import position, stage_configs, written
@@ -20,9 +22,10 @@ def plan(cfg: Any, *, resume: bool = False) -> str:
     """Model, data, banks, stages, output and where it begins, a line each; all are opened and checked.
 
     Raises:
-        SegGenError: a dataset, a bank, a stage or the model does not fit.
+        SegGenError: a dataset, a bank, a stage or the model does not fit, or there are no weights where it names some.
     """
     configs = stage_configs(cfg)
+    check_origins(cfg, resume=resume)
     check_tests(cfg)
     parameters = sum(parameter.numel() for parameter in build_model(cfg).parameters())
     model = f"{cfg.MODEL.META_ARCHITECTURE} on {cfg.MODEL.BACKBONE.NAME}, {parameters / 1e6:.2f} M parameters"
@@ -34,6 +37,36 @@ def plan(cfg: Any, *, resume: bool = False) -> str:
     rows += [("test", f"{name}: {len(DatasetCatalog.get(name))} images") for name in cfg.DATASETS.TEST]
     rows += [("output", cfg.OUTPUT_DIR), ("begins", _beginning(cfg, configs, resume))]
     return labelled(rows)
+
+
+def check_origins(cfg: Any, *, resume: bool = False) -> None:
+    """The weights that the stages start from are there, but for those that an earlier stage is to write.
+
+    Raises:
+        SegGenError: see :func:`check_weights`; or a stage does not fit.
+    """
+    configs, folder = stage_configs(cfg), Path(cfg.OUTPUT_DIR)
+    first = position(configs) if resume else 0
+    for number, part in enumerate(configs[first:], first):
+        resumed = resume and number == first and (Path(part.OUTPUT_DIR) / "last_checkpoint").exists()
+        if not resumed and not (number and folder in Path(part.MODEL.WEIGHTS).parents):
+            check_weights(part.MODEL.WEIGHTS)
+
+
+def check_weights(weights: str) -> None:
+    """A file or folder that ``MODEL.WEIGHTS`` names is there; an address is not asked for.
+
+    Raises:
+        SegGenError: it is not.
+    """
+    path = Path(weights.partition("?")[0])
+    if weights and "://" not in weights and not path.is_file() and not (path / TRANSFORMERS).is_file():
+        raise SegGenError(
+            f"MODEL.WEIGHTS: there is no checkpoint at {weights}",
+            expected=f"a .pth or .pkl file, a folder with {TRANSFORMERS}, or an address",
+            found="a folder without it" if path.is_dir() else "no such file",
+            remedy="check the path (of a stage: START_WEIGHTS), or leave it out",
+        )
 
 
 def _stage(part: Any, cfg: Any, has_bank: bool) -> str:

@@ -13,6 +13,7 @@ from toy_world import write_world
 from seggen_d2.engine.choice import choose_engine
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import command
+from seggen_d2.plugin.trainer import Trainer
 
 from .training_world import write_toy
 
@@ -148,6 +149,27 @@ def test_bad_input_is_said(tool, config, tmp_path, monkeypatch, words, text):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     with pytest.raises(SegGenError, match=text):
         tool("--config-file", config, "OUTPUT_DIR", tmp_path, *words)
+
+
+@pytest.mark.parametrize("engine", ["detectron2", "transformers"])
+def test_weights_that_are_not_there_are_told_before_anything_is_built(tool, config, tmp_path, monkeypatch, capsys, engine):
+    words = ("--config-file", config, "--num-gpus", 0, "SEGGEN.ENGINE", engine, "OUTPUT_DIR", tmp_path / "out")
+    stages = [{"P_AUG": 0.5, "ITERATIONS": 1}, {"P_AUG": 0.0, "ITERATIONS": 1, "START_WEIGHTS": f"{tmp_path}/none.pth"}]
+    (tmp_path / "whole").mkdir()
+    if engine == "detectron2":
+        monkeypatch.setattr(Trainer, "build_model", None)
+        with monkeypatch.context() as patch:
+            patch.setattr("seggen_d2.plugin.plan.build_model", None)
+            for start in (["--dry-run"], ["--resume"], ["--eval-only", "OUTPUT_DIR", tmp_path / "evaluated"]):
+                with pytest.raises(SegGenError, match="there is no checkpoint at"):
+                    tool(*words, *start, "MODEL.WEIGHTS", tmp_path / "none.pth")
+    for wrong in (("MODEL.WEIGHTS", tmp_path / "whole"), ("SEGGEN.STAGES", stages), ("MODEL.WEIGHTS", "/none/none.pkl")):
+        with pytest.raises(SegGenError, match=r"there is no checkpoint at|checkpoint .* does not exist"):
+            tool(*words, "--dry-run", *wrong)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "whole/model.safetensors").touch()
+    tool(*words, "--dry-run", "MODEL.WEIGHTS", tmp_path / "whole")
+    assert "begins" in capsys.readouterr().out
 
 
 def test_several_machines_need_an_address(tool, config):
