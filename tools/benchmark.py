@@ -18,10 +18,10 @@ BENCHMARKS = {  # name: (module:function, what it measures)
     "bank": ("seggen_d2.bank.bench:bank_read_rows", "10,000 random reads of a bank's samples against plain files"),
     "index": ("seggen_d2.bank.bench:index_rows", "opening a bank of 1.2 million samples and finding samples in it, also by name in Detectron2"),
     "swap": ("seggen_d2.mixing.bench:swap_rows", "the mapper with the swap against the bare one"),
-    "mapper": ("seggen_d2.plugin.bench:mapper_rows", "the mapper against Mask2Former's own; needs Detectron2 and both"),
+    "mapper": ("seggen_d2.plugin.data.bench_mapper:mapper_rows", "the mapper against Mask2Former's own; needs Detectron2 and both"),
     "sample": ("seggen_d2.generators.bench:sample_rows", "the share of sampling time outside the networks"),
 }
-WITH_DETECTRON2 = {"index": "seggen_d2.plugin.bench_registration:rows"}  # in its place where Detectron2 is installed
+WITH_DETECTRON2 = {"index": "seggen_d2.plugin.data.bench_registration:rows"}  # in its place where Detectron2 is installed
 
 
 def parser() -> argparse.ArgumentParser:

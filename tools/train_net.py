@@ -97,7 +97,7 @@ def with_transformers(arguments: argparse.Namespace) -> None:
 
 
 def with_detectron2(arguments: argparse.Namespace) -> None:
-    from seggen_d2.plugin.command import Arguments, Stopped, train_net
+    from seggen_d2.plugin.training.command import Arguments, Stopped, train_net
 
     words = vars(arguments)
     dry_run = words.pop("dry_run")

@@ -8,11 +8,11 @@ from .requirement import require_detectron2
 
 require_detectron2()
 
-from . import meta_arch  # noqa: E402, F401  (registers SegGenMask2Former)
-from .bank_dataset import BankDataset, PluginBank  # noqa: E402
 from .config import add_seggen_config  # noqa: E402
-from .label_space import categories_like  # noqa: E402
-from .registration import register_all, register_bank, register_folder  # noqa: E402
+from .data.bank_dataset import BankDataset, PluginBank  # noqa: E402
+from .data.label_space import categories_like  # noqa: E402
+from .data.registration import register_all, register_bank, register_folder  # noqa: E402
+from .model import meta_arch  # noqa: E402, F401  (registers SegGenMask2Former)
 from .swap import SegGenHook, build_detection_train_loader, swap  # noqa: E402
 
 __all__ = [

@@ -177,7 +177,7 @@ def _not_honoured(cfg: Any, given: Mapping[str, Any]) -> list[str]:
     if cfg.MODEL.META_ARCHITECTURE != ARCHITECTURE:
         done.update((key, None) for key in OURS if key.startswith("MODEL."))
     else:
-        from .architecture import UNHONOURED_KEYS
+        from .model.architecture import UNHONOURED_KEYS
 
         fixed = {f"MODEL.RESNETS.{key}": value for key, value in RESNET_FIXED.items()}
         # Without APE the images' size at pre-training has no bearing, upstream neither.

@@ -20,13 +20,13 @@ from torch.utils.data import ConcatDataset
 from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.mixing import SwapMapper
 
-from .bank_dataset import BankDataset, MappedDataset
-from .datasets import TASKS, banks_from_config, task_from_config, train_names, train_records
+from .data.bank_dataset import BankDataset, MappedDataset
+from .data.datasets import TASKS, banks_from_config, task_from_config, train_names, train_records
+from .data.label_space import task_of
+from .data.registration import is_bank
 from .hosts import MAPPERS
-from .label_space import task_of
 from .losses import Losses, LossesApart, mean_losses
 from .randomness import seed_of
-from .registration import is_bank
 
 logger = logging.getLogger(__name__)
 

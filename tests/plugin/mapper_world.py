@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from seggen_d2.plugin.bench import ROOT, SAMPLES
 from seggen_d2.plugin.config import load_config
+from seggen_d2.plugin.data.bench_mapper import ROOT, SAMPLES
 
 FOLDERS = {
     "mask_former_semantic": "ade20k/semantic-segmentation",

@@ -13,7 +13,7 @@ pytest.importorskip("mask2former")
 from detectron2.checkpoint import DetectionCheckpointer
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.plugin.checkpoint import SafeCheckpointer
+from seggen_d2.plugin.model.checkpoint import SafeCheckpointer
 
 from .mask2former_pair import build, config
 from .test_meta_arch import SMALL

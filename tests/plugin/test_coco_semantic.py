@@ -13,7 +13,7 @@ SCRIPT = """
 import json, sys, types
 from importlib import util
 from detectron2.data import DatasetCatalog, MetadataCatalog
-import seggen_d2.plugin.coco_semantic as ours
+import seggen_d2.plugin.data.coco_semantic as ours
 
 name = "coco_2017_val_panoptic_with_sem_seg"
 if sys.argv[1] == "ours":
@@ -43,7 +43,7 @@ def test_metadata_is_upstreams():
 def test_records_name_the_semantic_label_beside_the_panoptic_one():
     from detectron2.data import DatasetCatalog
 
-    from seggen_d2.plugin.coco_semantic import records
+    from seggen_d2.plugin.data.coco_semantic import records
 
     record = {"file_name": "a.jpg", "pan_seg_file_name": "pan/000000000139.png"}
     DatasetCatalog.register("coco_semantic_one", lambda: [record])

@@ -12,8 +12,8 @@ from toy_world import write_world
 
 from seggen_d2.engine.choice import choose_engine
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.plugin import command
-from seggen_d2.plugin.trainer import Trainer
+from seggen_d2.plugin.training import command
+from seggen_d2.plugin.training.trainer import Trainer
 
 from .training_world import write_toy
 
@@ -159,7 +159,7 @@ def test_weights_that_are_not_there_are_told_before_anything_is_built(tool, conf
     if engine == "detectron2":
         monkeypatch.setattr(Trainer, "build_model", None)
         with monkeypatch.context() as patch:
-            patch.setattr("seggen_d2.plugin.plan.build_model", None)
+            patch.setattr("seggen_d2.plugin.training.plan.build_model", None)
             for start in (["--dry-run"], ["--resume"], ["--eval-only", "OUTPUT_DIR", tmp_path / "evaluated"]):
                 with pytest.raises(SegGenError, match="there is no checkpoint at"):
                     tool(*words, *start, "MODEL.WEIGHTS", tmp_path / "none.pth")

@@ -235,7 +235,7 @@ def test_the_number_of_classes_comes_from_the_dataset():
 
 @pytest.mark.parametrize("name", UPSTREAM)
 def test_this_packages_model_has_all_that_a_file_asks_for(name):
-    from seggen_d2.plugin.architecture import model_options
+    from seggen_d2.plugin.model.architecture import model_options
 
     options = model_options(load_config(CONFIGS / name)[0])
     assert options["queries"] == (200 if "coco" in name and "swin" in name else 100)

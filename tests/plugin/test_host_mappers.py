@@ -19,7 +19,7 @@ from detectron2.projects.deeplab import add_deeplab_config
 from seggen_d2.bank.importing import import_bank
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import BankDataset, PluginBank, add_seggen_config, swap
-from seggen_d2.plugin.registration import register_source
+from seggen_d2.plugin.data.registration import register_source
 from seggen_d2.segmentation.outlines import mask_from_polygons
 from seggen_d2.sources import load_dataset
 from seggen_d2.sources.coco_instance import read_instance
@@ -152,7 +152,7 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog
 from detectron2.projects.deeplab import add_deeplab_config
 from seggen_d2.plugin import add_seggen_config, swap
-from seggen_d2.plugin.registration import register_source
+from seggen_d2.plugin.data.registration import register_source
 from seggen_d2.sources import load_dataset
 
 for kind, file, bank in zip(*[iter(sys.argv[1:])] * 3):

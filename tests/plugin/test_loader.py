@@ -6,8 +6,8 @@ import torch
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import NumberedSampler
 from seggen_d2.plugin import BankDataset, register_bank
-from seggen_d2.plugin import loader as loader_module
-from seggen_d2.plugin.loader import build_train_loader, share_of_batch, training_mapper, training_records
+from seggen_d2.plugin.training import loader as loader_module
+from seggen_d2.plugin.training.loader import build_train_loader, share_of_batch, training_mapper, training_records
 
 from .training_world import keyed, write_toy
 

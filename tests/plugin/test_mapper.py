@@ -16,9 +16,9 @@ from PIL import Image
 from seggen_d2.bank import Bank, import_bank
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mapping.colours import Hue, Linear, Saturation
-from seggen_d2.plugin.bench import SAMPLES, mapper_rows, sample_records
+from seggen_d2.plugin.data.bench_mapper import SAMPLES, mapper_rows, sample_records
+from seggen_d2.plugin.data.mapper import build_mapper
 from seggen_d2.plugin.hosts import host_mapper
-from seggen_d2.plugin.mapper import build_mapper
 from seggen_d2.segmentation import label_map_png
 from seggen_d2.segmentation.panoptic import read_panoptic_png
 from seggen_d2.sources import load_dataset

@@ -9,9 +9,9 @@ from fvcore.transforms.transform import CropTransform, HFlipTransform
 from PIL import Image
 
 from seggen_d2.mapping.colours import Linear
-from seggen_d2.plugin.bench import sample_records
+from seggen_d2.plugin.data.bench_mapper import sample_records
+from seggen_d2.plugin.data.mapper import build_mapper
 from seggen_d2.plugin.hosts import host_mapper
-from seggen_d2.plugin.mapper import build_mapper
 
 from .mapper_world import config, needs_stock, training_set  # noqa: F401 (a fixture)
 

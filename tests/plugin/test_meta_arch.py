@@ -13,7 +13,7 @@ from detectron2.structures import BitMasks, PolygonMasks
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.modeling.upstream_names import upstream_name
-from seggen_d2.plugin.architecture import UNHONOURED_KEYS
+from seggen_d2.plugin.model.architecture import UNHONOURED_KEYS
 
 from .mask2former_pair import build, config, fixed_points, pair, samples
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.plugin.optimizer import build_optimizer, clip_norm
+from seggen_d2.plugin.training.optimizer import build_optimizer, clip_norm
 
 from .training_world import STOCK, keyed, upstream_tool, write_toy
 

@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from seggen_d2.bank import BankWriter
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.plugin import categories_like, register_all, register_bank, register_folder, registration
-from seggen_d2.plugin.bench_registration import registration_rows
+from seggen_d2.plugin import categories_like, register_all, register_bank, register_folder
+from seggen_d2.plugin.data import registration
+from seggen_d2.plugin.data.bench_registration import registration_rows
 from seggen_d2.segmentation import Categories, Category, default_palette, label_map_png
 from seggen_d2.sources import load_dataset
 

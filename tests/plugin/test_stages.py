@@ -9,11 +9,11 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.plugin.evaluators import EVALUATORS, build_evaluator
-from seggen_d2.plugin.plan import plan
-from seggen_d2.plugin.results import plain, semantic
-from seggen_d2.plugin.stages import position, stage_configs, train_stages
-from seggen_d2.plugin.trainer import Stopped, Trainer
+from seggen_d2.plugin.training.evaluators import EVALUATORS, build_evaluator
+from seggen_d2.plugin.training.plan import plan
+from seggen_d2.plugin.training.results import plain, semantic
+from seggen_d2.plugin.training.stages import position, stage_configs, train_stages
+from seggen_d2.plugin.training.trainer import Stopped, Trainer
 
 from .training_world import keyed, write_toy
 

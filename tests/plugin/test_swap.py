@@ -11,8 +11,8 @@ from detectron2.data import DatasetMapper, MetadataCatalog
 from detectron2.data import build_detection_train_loader as stock_loader
 
 from seggen_d2.plugin import build_detection_train_loader, register_bank, swap
-from seggen_d2.plugin.datasets import banks_from_config
-from seggen_d2.plugin.registration import BANKS
+from seggen_d2.plugin.data.datasets import banks_from_config
+from seggen_d2.plugin.data.registration import BANKS
 
 from .world import STUFF, make_world, real_records, seed_all, states
 

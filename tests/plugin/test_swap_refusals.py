@@ -14,7 +14,7 @@ from toy_world import write_bank
 from seggen_d2.bank import BankInfo, BankWriter
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import build_detection_train_loader, register_bank, swap
-from seggen_d2.plugin.datasets import task_from_config
+from seggen_d2.plugin.data.datasets import task_from_config
 from seggen_d2.segmentation import default_palette
 
 from .world import STUFF, make_world, real_records, train

@@ -11,10 +11,10 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import nn
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.plugin.ema import EMA_FINAL, WeightAverage
-from seggen_d2.plugin.stages import train_stages
-from seggen_d2.plugin.step import StepTrainer
-from seggen_d2.plugin.trainer import Stopped, Trainer
+from seggen_d2.plugin.training.ema import EMA_FINAL, WeightAverage
+from seggen_d2.plugin.training.stages import train_stages
+from seggen_d2.plugin.training.step import StepTrainer
+from seggen_d2.plugin.training.trainer import Stopped, Trainer
 
 from .training_world import keyed, write_toy
 

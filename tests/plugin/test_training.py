@@ -16,7 +16,7 @@ from toy_world import TINY, write_bank
 
 from seggen_d2.bank import import_bank
 from seggen_d2.foundation.options import merge
-from seggen_d2.plugin.command import Arguments, run
+from seggen_d2.plugin.training.command import Arguments, run
 from seggen_d2.segmentation import label_map_png, read_label_map
 from seggen_d2.sources import load_dataset
 

@@ -56,7 +56,7 @@ def config_of(path: Path, **overrides: Any) -> Any:
 
 def keyed(path: Path, overrides: dict[str, Any]) -> Any:
     """Likewise, with the overrides by their own names."""
-    from seggen_d2.plugin.command import Arguments, prepare
+    from seggen_d2.plugin.training.command import Arguments, prepare
 
     words = tuple(str(word) for pair in overrides.items() for word in pair)
     return prepare(Arguments(str(path), words))[0]

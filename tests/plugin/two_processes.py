@@ -20,8 +20,8 @@ def points(*size, device=None):
 def train(configs: list[str], name: str) -> None:
     """One iteration of each config, with the same points for each segment; writes to the folder NAME beside it."""
     torch.set_num_threads(1)
-    from seggen_d2.plugin.command import Arguments, prepare
-    from seggen_d2.plugin.trainer import Trainer
+    from seggen_d2.plugin.training.command import Arguments, prepare
+    from seggen_d2.plugin.training.trainer import Trainer
 
     for config in configs:
         folder = Path(config).parent / name

@@ -16,14 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.stopping import stop_noted
 
-from .checkpoint import SafeCheckpointer
+from ..model.checkpoint import SafeCheckpointer
+from ..randomness import seed_all, seed_of
+from ..swap import SegGenHook
 from .ema import AverageHook
 from .evaluators import build_evaluator
 from .loader import build_test_loader, build_train_loader
 from .optimizer import build_lr_scheduler, build_optimizer, clip_norm
-from .randomness import seed_all, seed_of
 from .step import StepTrainer
-from .swap import SegGenHook
 
 logger = logging.getLogger(__name__)
 

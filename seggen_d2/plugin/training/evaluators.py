@@ -25,8 +25,8 @@ from seggen_d2.foundation.files import write_bytes
 from seggen_d2.segmentation import label_map_png
 from seggen_d2.sources.records import stem
 
-from .datasets import read_records
-from .hosts import PACKAGES, import_package
+from ..data.datasets import read_records
+from ..hosts import PACKAGES, import_package
 
 logger = logging.getLogger(__name__)
 Maker = Callable[[str, str, Any], DatasetEvaluator | None]

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import NumberedDataset, NumberedSampler
 
-from .datasets import train_records
-from .hosts import host_mapper
-from .mapper import build_mapper
-from .randomness import NoSample, NumberedMapper, seed_of
-from .swap import swap
+from ..data.datasets import train_records
+from ..data.mapper import build_mapper
+from ..hosts import host_mapper
+from ..randomness import NoSample, NumberedMapper, seed_of
+from ..swap import swap
 
 __all__ = ["build_test_loader", "build_train_loader", "training_mapper", "training_records"]
 
@@ -77,7 +77,7 @@ def build_test_loader(cfg: Any, name: str) -> DataLoader:
 
 
 def training_records(cfg: Any) -> Dataset:
-    """The records of ``DATASETS.TRAIN``, in order; see :func:`seggen_d2.plugin.datasets.train_records`.
+    """The records of ``DATASETS.TRAIN``, in order; see :func:`seggen_d2.plugin.data.datasets.train_records`.
 
     Raises:
         SegGenError: no dataset is named, or another sampler is asked for.

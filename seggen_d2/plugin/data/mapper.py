@@ -26,7 +26,7 @@ from seggen_d2.mapping import (
 )
 from seggen_d2.segmentation import Categories
 
-from .randomness import seed_of
+from ..randomness import seed_of
 
 _READ = ("sem_seg_file_name", "pan_seg_file_name", "annotations")  # Mask2Former's mappers take these out of the record
 

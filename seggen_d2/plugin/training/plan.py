@@ -11,11 +11,11 @@ from detectron2.modeling import build_model
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.table import labelled
 
-from .checkpoint import TRANSFORMERS
+from ..model.checkpoint import TRANSFORMERS
+from ..swap import swap
 from .evaluators import check_tests
 from .loader import training_records
 from .stages import position, stage_configs, written
-from .swap import swap
 
 
 def plan(cfg: Any, *, resume: bool = False) -> str:

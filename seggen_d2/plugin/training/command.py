@@ -19,12 +19,12 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.table import labelled
 from seggen_d2.sources import load_dataset
 
-from .checkpoint import SafeCheckpointer
-from .config import complete, load_config
-from .datasets import register_from_config
-from .hosts import PACKAGES, import_host
+from ..config import complete, load_config
+from ..data.datasets import register_from_config
+from ..data.registration import check_registered
+from ..hosts import PACKAGES, import_host
+from ..model.checkpoint import SafeCheckpointer
 from .plan import check_origins, check_weights, plan
-from .registration import check_registered
 from .stages import FINAL, check_folder, train_stages
 from .trainer import Stopped, Trainer
 

@@ -23,11 +23,11 @@ from seggen_d2.segmentation.outlines import polygons_from_mask
 from seggen_d2.segmentation.rle import decode_mask
 from seggen_d2.sources import CocoInstanceSource, CocoPanopticSource
 
-from .config import load_config
-from .hosts import host_mapper
+from ..config import load_config
+from ..hosts import host_mapper
 from .mapper import build_mapper
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT.parent / "shared" / "data"  # real ADE20K and COCO samples, beside the project
 CASES = (  # what, config, samples, bar
     ("semantic, ADE20K, crop 512", "ade20k/semantic-segmentation", "semantic", 2.5),

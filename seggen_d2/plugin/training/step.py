@@ -15,13 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from seggen_d2.foundation.errors import check_choice
 
-from .randomness import seed_all
+from ..randomness import seed_all
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class StepTrainer(SimpleTrainer):
-    """Runs the steps of :class:`seggen_d2.plugin.trainer.Trainer`.
+    """Runs the steps of :class:`seggen_d2.plugin.training.trainer.Trainer`.
 
     What a step draws (loss points, dropped paths) is a function of seed, process and iteration, so that a run that was
     resumed equals one that was not.

@@ -22,6 +22,6 @@ def SegGenMask2Former(cfg: Any) -> nn.Module:  # noqa: N802 (the registry goes b
         raise SegGenError("META_ARCHITECTURE SegGenMask2Former needs transformers, which is not installed",
                           expected="transformers 5.9 or newer", found="none",
                           remedy="pip install 'seggen_d2[plugin]', or use stock Mask2Former (MaskFormer)")
-    from .model import SegGenMask2Former as Model
+    from .mask2former import SegGenMask2Former as Model
 
     return Model(cfg)

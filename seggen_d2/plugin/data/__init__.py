@@ -1,0 +1,1 @@
+"""Datasets and banks in Detectron2's catalogs, and the mapper."""
