@@ -85,7 +85,7 @@ def _bank(root: Path, side: int, samples: int) -> Bank:
     """Toy scenes, each the variant of its own plain file."""
     info = BankInfo("semantic", CATEGORIES, default_palette(len(CATEGORIES)), (), {"samples": samples})
     BankWriter(root, info).write_shard("imgsyn-00000", [_sample(number, side) for number in range(samples)])
-    return Bank(root)
+    return Bank(root, check=True)  # as trainings open it
 
 
 def _sample(number: int, side: int) -> Sample:
