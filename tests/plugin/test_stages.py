@@ -76,6 +76,8 @@ def test_a_run_without_resume_leaves_another_one_alone(config, tmp_path, name):
     (tmp_path / name).write_text("earlier")
     with pytest.raises(SegGenError, match=rf"holds a run already(.|\n)*{name}(.|\n)*--resume(.|\n)*another OUTPUT_DIR"):
         train_stages(cfg)
+    with pytest.raises(SegGenError, match="holds a run already"):  # nothing there tells where to go on
+        train_stages(cfg, resume=True)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
     assert f"not without --resume or another OUTPUT_DIR: the folder holds {tmp_path / name}" in plan(cfg)
 

@@ -115,8 +115,8 @@ def run(words: Arguments) -> dict[str, Any]:
 
 def _check(words: Arguments, cfg: Any) -> None:
     """Before anything is built or written; an evaluation takes nothing from the run in its folder."""
-    check_folder(cfg.OUTPUT_DIR, resume=words.resume or words.eval_only)
     if not words.eval_only:
+        check_folder(cfg.OUTPUT_DIR, resume=words.resume)
         check_origins(cfg, resume=words.resume)
 
 

@@ -119,13 +119,15 @@ def check_folder(folder: str | os.PathLike, *, resume: bool) -> None:
     """An output folder holds one run, which only ``resume`` goes on with.
 
     Raises:
-        SegGenError: it holds checkpoints or results, and ``resume`` is not set.
+        SegGenError: it holds checkpoints or results, and ``resume`` is not set or finds nothing to go on from.
     """
-    found = None if resume else written(Path(folder))
+    parts = (Path(folder), *Path(folder).glob("stage-*"))
+    goes_on = resume and any((part / _LAST).exists() for part in parts)
+    found = None if goes_on else written(Path(folder))
     if found is not None:
         raise SegGenError(
             f"{folder} holds a run already",
-            expected="a folder of its own for each run",
+            expected=f"a folder of its own for each run; with --resume one with the file {_LAST}",
             found=str(found),
             remedy="add --resume to go on from its last checkpoint (a finished run is evaluated again), "
             "or choose another OUTPUT_DIR",
