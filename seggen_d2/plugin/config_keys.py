@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from seggen_d2.engine.backbone_keys import SWIN_DEFAULTS, SWIN_FIXED
+
 MASK2FORMER: dict[str, Any] = {
     "INPUT": {
         "DATASET_MAPPER_NAME": "mask_former_semantic",
@@ -59,24 +61,7 @@ MASK2FORMER: dict[str, Any] = {
             "DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS": 4,
             "DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS": 8,
         },
-        "SWIN": {
-            "PRETRAIN_IMG_SIZE": 224,
-            "PATCH_SIZE": 4,
-            "EMBED_DIM": 96,
-            "DEPTHS": [2, 2, 6, 2],
-            "NUM_HEADS": [3, 6, 12, 24],
-            "WINDOW_SIZE": 7,
-            "MLP_RATIO": 4.0,
-            "QKV_BIAS": True,
-            "QK_SCALE": None,
-            "APE": False,
-            "PATCH_NORM": True,
-            "DROP_RATE": 0.0,
-            "ATTN_DROP_RATE": 0.0,
-            "DROP_PATH_RATE": 0.3,
-            "OUT_FEATURES": ["res2", "res3", "res4", "res5"],
-            "USE_CHECKPOINT": False,
-        },
+        "SWIN": {**SWIN_DEFAULTS, **SWIN_FIXED, "OUT_FEATURES": ["res2", "res3", "res4", "res5"]},
     },
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
@@ -14,6 +15,22 @@ from seggen_d2.modeling.upstream_checkpoint import check_architecture, class_hea
 from seggen_d2.modeling.upstream_names import modern_name, to_upstream
 
 TRANSFORMERS = "model.safetensors"  # in a folder that the transformers engine, or transformers itself, wrote
+
+
+def check_weights(weights: str) -> None:
+    """A file or folder that ``MODEL.WEIGHTS`` names is there; an address is not asked for.
+
+    Raises:
+        SegGenError: it is not.
+    """
+    path = Path(weights.partition("?")[0])
+    if weights and "://" not in weights and not path.is_file() and not (path / TRANSFORMERS).is_file():
+        raise SegGenError(
+            f"MODEL.WEIGHTS: there is no checkpoint at {weights}",
+            expected=f"a .pth or .pkl file, a folder with {TRANSFORMERS}, or an address",
+            found="a folder without it" if path.is_dir() else "no such file",
+            remedy="check the path (of a stage: START_WEIGHTS), or leave it out",
+        )
 
 
 class SafeCheckpointer(DetectionCheckpointer):
@@ -33,11 +50,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         """
         if path and os.path.isfile(whole := os.path.join(path, TRANSFORMERS)):
             path = whole
-        if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
-            raise SegGenError(f"there is no checkpoint at {path}",
-                              expected=f"a .pth or .pkl file, a folder with {TRANSFORMERS}, or an address",
-                              found="a folder without it" if os.path.isdir(path) else "no such file",
-                              remedy="check MODEL.WEIGHTS, or the folder that --resume reads")
+        check_weights(path or "")
         return super().load(path, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from ..config import complete, load_config
 from ..data.datasets import register_from_config
 from ..data.registration import check_registered
 from ..hosts import PACKAGES, import_host
-from ..model.checkpoint import SafeCheckpointer
-from .plan import check_origins, check_weights, plan
+from ..model.checkpoint import SafeCheckpointer, check_weights
+from .plan import check_origins, plan
 from .stages import FINAL, check_folder, train_stages
 from .trainer import Stopped, Trainer
 

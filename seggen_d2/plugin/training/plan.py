@@ -8,14 +8,13 @@ from typing import Any
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 
-from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.table import labelled
 
-from ..model.checkpoint import TRANSFORMERS
+from ..model.checkpoint import check_weights
 from ..swap import swap
 from .evaluators import check_tests
 from .loader import training_records
-from .stages import position, stage_configs, written
+from .stages import LAST, position, stage_configs, written
 
 
 def plan(cfg: Any, *, resume: bool = False) -> str:
@@ -48,25 +47,9 @@ def check_origins(cfg: Any, *, resume: bool = False) -> None:
     configs, folder = stage_configs(cfg), Path(cfg.OUTPUT_DIR)
     first = position(configs) if resume else 0
     for number, part in enumerate(configs[first:], first):
-        resumed = resume and number == first and (Path(part.OUTPUT_DIR) / "last_checkpoint").exists()
+        resumed = resume and number == first and (Path(part.OUTPUT_DIR) / LAST).exists()
         if not resumed and not (number and folder in Path(part.MODEL.WEIGHTS).parents):
             check_weights(part.MODEL.WEIGHTS)
-
-
-def check_weights(weights: str) -> None:
-    """A file or folder that ``MODEL.WEIGHTS`` names is there; an address is not asked for.
-
-    Raises:
-        SegGenError: it is not.
-    """
-    path = Path(weights.partition("?")[0])
-    if weights and "://" not in weights and not path.is_file() and not (path / TRANSFORMERS).is_file():
-        raise SegGenError(
-            f"MODEL.WEIGHTS: there is no checkpoint at {weights}",
-            expected=f"a .pth or .pkl file, a folder with {TRANSFORMERS}, or an address",
-            found="a folder without it" if path.is_dir() else "no such file",
-            remedy="check the path (of a stage: START_WEIGHTS), or leave it out",
-        )
 
 
 def _stage(part: Any, cfg: Any, has_bank: bool) -> str:
@@ -83,7 +66,7 @@ def _beginning(cfg: Any, configs: list[Any], resume: bool) -> str:
     found = written(Path(cfg.OUTPUT_DIR))
     if not resume and found is not None:
         return f"not without --resume or another OUTPUT_DIR: the folder holds {found}"
-    mark = Path(configs[position(configs)].OUTPUT_DIR) / "last_checkpoint"
+    mark = Path(configs[position(configs)].OUTPUT_DIR) / LAST
     return f"at {mark.parent / mark.read_text().strip()}" if resume and mark.exists() else "at the beginning"
 
 

@@ -22,7 +22,7 @@ from .results import METRICS, write_results
 from .trainer import Stopped, Trainer
 
 FINAL = "model_final.pth"
-_LAST = "last_checkpoint"  # fvcore's file that names a folder's newest checkpoint
+LAST = "last_checkpoint"  # fvcore's file that names a folder's newest checkpoint
 logger = logging.getLogger(__name__)
 
 
@@ -73,7 +73,7 @@ def _steps(steps: Sequence[float], whole: int, iterations: int) -> tuple[int, ..
 
 def position(configs: Sequence[Any]) -> int:
     """The stage that a resumed run goes on with: the last one with a checkpoint, else the first."""
-    begun = [number for number, part in enumerate(configs) if (Path(part.OUTPUT_DIR) / _LAST).exists()]
+    begun = [number for number, part in enumerate(configs) if (Path(part.OUTPUT_DIR) / LAST).exists()]
     return max(begun, default=0)
 
 
@@ -122,12 +122,12 @@ def check_folder(folder: str | os.PathLike, *, resume: bool) -> None:
         SegGenError: it holds checkpoints or results, and ``resume`` is not set or finds nothing to go on from.
     """
     parts = (Path(folder), *Path(folder).glob("stage-*"))
-    goes_on = resume and any((part / _LAST).exists() for part in parts)
+    goes_on = resume and any((part / LAST).exists() for part in parts)
     found = None if goes_on else written(Path(folder))
     if found is not None:
         raise SegGenError(
             f"{folder} holds a run already",
-            expected=f"a folder of its own for each run; with --resume one with the file {_LAST}",
+            expected=f"a folder of its own for each run; with --resume one with the file {LAST}",
             found=str(found),
             remedy="add --resume to go on from its last checkpoint (a finished run is evaluated again), "
             "or choose another OUTPUT_DIR",
