@@ -14,12 +14,16 @@ BARE = ["numpy", "iopath", "fvcore", "pillow", "pyyaml", "tqdm"]
 BARE += ['pyarrow<26; python_version < "3.13"', 'pyarrow; python_version >= "3.13"']
 # opencv-python-headless is opencv-python without the display libraries, so it imports on a server.
 IMAGES = ["opencv-python-headless", "psutil"]
-GENERATE = [*IMAGES, "torch>=2.4", "diffusers>=0.36", "transformers>=5.0", "accelerate>=1.0", "safetensors", "tokenizers"]
+# peft holds the LoRA adapters that 24 GB cards train, and the distilled ones that sample in 4 to 8 steps.
+GENERATE = [*IMAGES, "torch>=2.4", "diffusers>=0.36", "transformers>=5.0", "accelerate>=1.0", "safetensors", "tokenizers", "peft>=0.17"]
 TRAIN = [*IMAGES, "torch>=2.4", "transformers>=5.9", "accelerate>=1.0", "safetensors", "pycocotools", "scipy"]
 # Beside a Detectron2, which brings torch, pycocotools and an opencv: what SegGenMask2Former needs on top.
 PLUGIN = ["transformers>=5.9", "safetensors", "scipy"]
 RAY = ["ray[data]>=2.30"]
-DEV = ["pytest", "ruff", "build"]
+# Banks on an object store; other stores than S3 need their own fsspec package (gcsfs, adlfs, ...).
+S3 = ["fsspec", "s3fs"]
+# moto is the S3-like server, webdataset and datasets are the readers, that the tests run against.
+DEV = ["pytest", "ruff", "build", "tensorboard", "moto[server]", "webdataset", "datasets"]
 
 setup(
     name="seggen_d2",
@@ -38,7 +42,8 @@ setup(
         "train": TRAIN,
         "plugin": PLUGIN,
         "ray": RAY,
-        "dev": [*GENERATE, *TRAIN, *DEV],
-        "all": sorted({*GENERATE, *TRAIN, *RAY}),
+        "s3": S3,
+        "dev": [*GENERATE, *TRAIN, *RAY, *S3, *DEV],
+        "all": sorted({*GENERATE, *TRAIN, *RAY, *S3}),
     },
 )

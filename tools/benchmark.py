@@ -19,7 +19,12 @@ BENCHMARKS = {  # name: (module:function, what it measures)
     "index": ("seggen_d2.bank.bench:index_rows", "opening a bank of 1.2 million samples and finding samples in it, also by name in Detectron2"),
     "swap": ("seggen_d2.mixing.bench:swap_rows", "the mapper with the swap against the bare one"),
     "mapper": ("seggen_d2.plugin.data.bench_mapper:mapper_rows", "the mapper against Mask2Former's own; needs Detectron2 and both"),
-    "sample": ("seggen_d2.generators.bench:sample_rows", "the share of sampling time outside the networks"),
+    "sample": ("seggen_d2.generators.bench:sample_rows", "images a second against diffusers' own pipelines, shortcut by shortcut"),
+    "edges": ("seggen_d2.segmentation.bench_edges:edge_rows", "PQ of segments through edge colour and back, 1 to 4 pixels wide"),
+    "cache": ("seggen_d2.generators.bench_cache:cache_rows", "memory of training examples streamed from disk, 100 to 10,000 images"),
+    "caption": ("seggen_d2.captions.bench:caption_rows", "BLIP-2 captions in batches against one at a time"),
+    "ray": ("seggen_d2.synthesis.bench:worker_rows", "a synthesis by two workers, plain and Ray's, against one"),
+    "export": ("seggen_d2.bank.bench_export:export_rows", "exporting a bank against plain copying of its bytes"),
 }
 WITH_DETECTRON2 = {"index": "seggen_d2.plugin.data.bench_registration:rows"}  # in its place where Detectron2 is installed
 
