@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
+
+from .geometry import resize_image
+
+__all__ = ["from_unit", "resize_image", "to_signed", "to_unit"]
 
 
 def to_signed(images: np.ndarray) -> torch.Tensor:
@@ -20,11 +23,3 @@ def to_unit(images: np.ndarray) -> torch.Tensor:
 def from_unit(images: torch.Tensor) -> np.ndarray:
     """float ``(B, 3, H, W)`` in [0, 1] => uint8 ``(B, H, W, 3)``, rounded."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
-def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Photo ``(H, W, 3)`` uint8 to ``(height, width, 3)``: area averaging down, cubic up. Never for label maps."""
-    if image.shape[:2] == (height, width):
-        return image
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
