@@ -51,11 +51,12 @@ def generators(tmp_path_factory: pytest.TempPathFactory, toy_folder: Path, tiny_
 def generator_options(toy_folder: Path, base: Path, **training):
     """Options for a run of seconds."""
     from seggen_d2.generators.fine_tuning import GeneratorOptions
+    from seggen_d2.generators.geometry import Geometry
     from seggen_d2.generators.training import TrainingOptions
 
     settings = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "checkpoint_every": 2, "ema_decay": 0.9, "log_every": 1, **training}
     return GeneratorOptions(base=str(base), dataset=str(toy_folder / "dataset.yaml"), captions=str(toy_folder / "captions.parquet"),
-                            height=32, width=32, training=TrainingOptions(**settings))
+                            geometry=Geometry(height=32, width=32), training=TrainingOptions(**settings))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from seggen_d2.captions.table import write_captions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.directory import load_base, load_generator, read_card
 from seggen_d2.generators.fine_tuning import make_objective, train_generator
+from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.prompts import check_captions
 from seggen_d2.generators.sampling import SamplerOptions, noise, sample_color_maps, sample_images
 from seggen_d2.generators.training import TrainingOptions, example_numbers, stop_noted, train
@@ -206,7 +207,7 @@ def test_long_captions_are_reported_not_cut_in_silence(tiny_base, caplog):
 
 def test_a_size_that_does_not_fit_the_base_is_refused(toy_folder, tiny_base, tmp_path, make_generator_options):
     with pytest.raises(SegGenError, match="multiples of 4"):
-        train_generator("text2mask", replace(make_generator_options(toy_folder, tiny_base), height=33), tmp_path)
+        train_generator("text2mask", replace(make_generator_options(toy_folder, tiny_base), geometry=Geometry(height=33, width=32)), tmp_path)
 
 
 def test_a_base_that_is_not_there_is_refused(toy_folder, tmp_path, make_generator_options):

@@ -23,6 +23,8 @@ from seggen_d2.foundation.files import read_json, write_json
 from seggen_d2.foundation.options import build
 from seggen_d2.segmentation import Categories, Palette
 
+from .geometry import Geometry
+
 KINDS = ("text2mask", "mask2img")
 TRAINED = {"text2mask": "unet", "mask2img": "controlnet"}
 KNOWN_LICENCES = {"stabilityai/stable-diffusion-xl-base-1.0": "CreativeML Open RAIL++-M"}
@@ -38,7 +40,8 @@ class GeneratorCard:
         kind: ``text2mask`` or ``mask2img``.
         task: of the data it was trained on.
         categories, palette: its label space and colours, as JSON.
-        height, width: pixels it was trained at.
+        geometry: the sizes it was trained at.
+        edge_width, edges: how segments are outlined in its colour maps (panoptic and instance; see ``mask_codec``).
         fingerprint: BLAKE2 of the trained network's weights.
         licence: of the base it was made from; it goes into every bank.
         base: the base it was made from.
@@ -50,12 +53,13 @@ class GeneratorCard:
     task: str
     categories: dict
     palette: dict
-    height: int
-    width: int
+    geometry: Geometry
     fingerprint: str
     licence: str
     base: str
     original_size: list
+    edge_width: int = 2
+    edges: str = "all"
     training: dict = field(default_factory=dict)
     version: str = seggen_d2.__version__
 

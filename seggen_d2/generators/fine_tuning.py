@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from seggen_d2.sources import load_dataset
 
 from .directory import KINDS, base_licence, load_base, read_card, save_generator
 from .examples import LabelledExamples, read_labelled
+from .geometry import Geometry
 from .objectives import DiffusionObjective, Mask2ImgObjective, Text2MaskObjective
 from .prompts import check_captions
 from .training import TrainingOptions, example_numbers, train
@@ -36,8 +37,8 @@ class GeneratorOptions:
         base: ``toy``, a diffusers folder, or a hub name.
         dataset: the labelled dataset's YAML.
         captions: its captions, a Parquet table.
-        height, width: pixels to train at; multiples of the VAE's factor.
         training: how long and how.
+        geometry: sizes to train at: aspect buckets, or one fixed height and width; multiples of the VAE's factor.
         caption_dropout: share of captions left out, for classifier-free guidance.
         long_captions: ``error``, or ``cut`` at 77 tokens with a word in the log.
     """
@@ -45,17 +46,14 @@ class GeneratorOptions:
     base: str
     dataset: str
     captions: str
-    height: int
-    width: int
     training: TrainingOptions
+    geometry: Geometry = field(default_factory=Geometry)
     caption_dropout: float = 0.1
     long_captions: str = "error"
 
     def __post_init__(self) -> None:
         check_range("caption_dropout", self.caption_dropout, 0, 1)
         check_choice("long_captions", self.long_captions, ("error", "cut"))
-        for name in ("height", "width"):
-            check_range(name, getattr(self, name), 8, 8192)
 
 
 def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_run: bool = False) -> None:
@@ -76,7 +74,7 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
     if dry_run:
         print_plan(objective, examples, options)
         return
-    identity = {"kind": kind, "base": options.base, "dataset": source.name, "height": options.height, "width": options.width,
+    identity = {"kind": kind, "base": options.base, "dataset": source.name, "geometry": asdict(options.geometry),
                 "caption_dropout": options.caption_dropout}
     facts = train(objective, examples, options.training, output / "training", identity=identity)
     if not PartialState().is_main_process:
@@ -85,7 +83,7 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
     shutil.rmtree(output / "model", ignore_errors=True)  # without its card it was never finished
     save_generator(output / "model", finished_pipeline(pipeline, objective), {
         "kind": kind, "task": source.task, "categories": source.categories.to_json(), "palette": palette.to_json(),
-        "height": options.height, "width": options.width, "licence": base_licence(options.base), "base": options.base,
+        "geometry": options.geometry, "licence": base_licence(options.base), "base": options.base,
         "original_size": examples.original_size, "training": {key: value for key, value in facts.items() if key != "seconds"}})
     write_json(output / "facts.json", facts)
 
@@ -97,7 +95,7 @@ def _prepare(kind: str, options: GeneratorOptions):
     _check_size(pipeline, options)
     check_captions(captions, pipeline, cut=options.long_captions == "cut", where=options.captions)
     palette = default_palette(len(source.categories))
-    pictures = read_labelled(source, captions, palette, options.height, options.width)
+    pictures = read_labelled(source, captions, palette, options.geometry.height, options.geometry.width)
     for network in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
         network.requires_grad_(False)
     target = "color_map" if kind == "text2mask" else "image"
@@ -107,10 +105,11 @@ def _prepare(kind: str, options: GeneratorOptions):
 
 def _check_size(pipeline: StableDiffusionXLPipeline, options: GeneratorOptions) -> None:
     multiple = pipeline.vae_scale_factor * 2 ** (len(pipeline.unet.config.block_out_channels) - 1)
-    if options.height % multiple or options.width % multiple:
-        raise SegGenError(f"height {options.height} and width {options.width} do not fit the base {options.base}",
-                          expected=f"multiples of {multiple}", found=f"{options.height} x {options.width}",
-                          remedy="round both to the nearest multiple")
+    odd = [size for size in options.geometry.buckets() if size[0] % multiple or size[1] % multiple]
+    if odd:
+        raise SegGenError(f"geometry: heights and widths do not fit the base {options.base}", expected=f"multiples of {multiple}",
+                          found=", ".join(f"{height} x {width}" for height, width in odd[:5]),
+                          remedy="set geometry.multiple to a multiple of it, or round geometry.height and geometry.width")
 
 
 def make_objective(kind: str, pipeline: StableDiffusionXLPipeline, caption_dropout: float) -> DiffusionObjective:

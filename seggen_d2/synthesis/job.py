@@ -105,7 +105,7 @@ class Job:
                                   a_is=f"the generator {folders[kind]}", b_is=f"the dataset {self.options.dataset}")
             check_same_palette(card.read_palette(folders[kind]), cards["mask2img"].read_palette(folders["mask2img"]),
                                a_is=f"the generator {folders[kind]}", b_is=f"the generator {folders['mask2img']}")
-            ours, theirs = ((c.task, c.height, c.width) for c in (card, cards["mask2img"]))
+            ours, theirs = ((c.task, c.geometry) for c in (card, cards["mask2img"]))
             if ours != theirs:
                 raise SegGenError("the generators are of another task or size", expected=f"{folders['mask2img']}: {theirs}",
                                   found=f"{folders[kind]}: {ours}", remedy="train both on one dataset at one size")
@@ -149,9 +149,9 @@ class Painter:
         options, card = self.job.options, self.job.card
         if self.job.strategy == "imgsyn":
             files = {r["source_id"]: r["sem_seg_file_name"] for r in source.records()}
-            return HumanMasks(files, self.categories, card.height, card.width)
+            return HumanMasks(files, self.categories, card.geometry.height, card.geometry.width)
         text2mask = load_generator(options.text2mask, "text2mask", **load)
-        return SampledMasks(text2mask, self.job.captions, self.codec, self.categories, card.height, card.width, options.masks, options.quality,
+        return SampledMasks(text2mask, self.job.captions, self.codec, self.categories, card.geometry.height, card.geometry.width, options.masks, options.quality,
                             self.job.cards["text2mask"].original_size)
 
     def __call__(self, specs: Sequence[SampleSpec]) -> tuple[list[Sample], list[Rejection]]:
