@@ -32,7 +32,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, toy_folder: Path) -> Pat
 
     shape = TinyBaseShape(vae_channels=(8, 16), unet_channels=(32, 32), text_width=16, text_layers=1, vocabulary=560)
     folder = tmp_path_factory.mktemp("base")
-    captions = read_captions(toy_folder / "captions.parquet").values()
+    captions = [caption for given in read_captions(toy_folder / "captions.parquet").values() for caption in given]
     build_tiny_base(captions, shape, sample_side=32, seed=0).save_pretrained(folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""Folders, toy scenes and captions; and what a bad folder gets."""
+"""Folders and toy scenes; and what a bad folder gets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from seggen_d2.captions import CaptionRequest, LabelListCaptioner, caption_dataset, list_caption, read_captions
-from seggen_d2.captions.table import write_captions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import Categories, Category, label_map_png
 from seggen_d2.sources import load_dataset, read_image, read_sample, stem
@@ -71,39 +69,3 @@ def test_a_toy_scene_is_a_function_of_its_number():
     assert (a.image == b.image).all() and (a.labels == b.labels).all() and a.attributes == b.attributes
     assert not np.array_equal(a.image, other.image)
     assert set(np.unique(a.labels)) <= {*range(len(CATEGORIES)), CATEGORIES.ignore_id}
-
-
-def test_the_caption_names_what_is_there():
-    categories = Categories((Category("road"), Category("car", True), Category("sky")))
-    labels = np.zeros((10, 20), dtype=np.uint8)
-    labels[:4] = 2
-    labels[6:8, 2:5] = labels[6:8, 10:14] = 1
-    request = CaptionRequest(np.zeros((10, 20, 3), np.uint8), labels, {"scene": "at dusk", "categories": {"sky": "orange"}})
-    assert LabelListCaptioner(categories, scene="a street")([request]) == ["a street at dusk with a road, an orange sky and two cars"]
-
-
-def test_a_list_of_nothing_is_still_a_caption():
-    assert list_caption("a scene", {}, {}) == "a scene"
-
-
-def test_captions_go_on_where_they_stopped(folder):
-    source, calls = load_dataset(folder / "dataset.yaml"), []
-
-    def captioner(batch):
-        calls.append(len(batch))
-        return ["words"] * len(batch)
-
-    captioner.name = "test"
-    write_captions(folder / "c.parquet", {"sub/0": "done before"})
-    assert caption_dataset(source, captioner, folder / "c.parquet") == {"sub/0": "done before", "sub/1": "words"} and calls == [1]
-    assert read_captions(folder / "c.parquet") == {"sub/0": "done before", "sub/1": "words"}
-
-
-def test_bad_captions_are_refused(folder):
-    with pytest.raises(SegGenError, match="sub/1"):
-        write_captions(folder / "c.parquet", {"sub/0": "a", "sub/1": " "})
-    with pytest.raises(SegGenError, match="do not exist"):
-        read_captions(folder / "none.parquet")
-    (folder / "cut.parquet").write_bytes(b"PAR1 cut")
-    with pytest.raises(SegGenError, match="cannot be read"):
-        read_captions(folder / "cut.parquet")

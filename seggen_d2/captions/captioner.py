@@ -17,16 +17,24 @@ class CaptionRequest:
         image: ``(H, W, 3)`` uint8 RGB.
         labels: ``(H, W)`` category ids; a captioner that only looks at pictures leaves them alone.
         attributes: ``{"scene": words, "categories": {name: words}}`` where the source knows more than labels.
+        image_id: the image's name in its dataset; captioners that draw derive their seeds from it.
     """
 
     image: np.ndarray
     labels: np.ndarray
     attributes: dict[str, Any] = field(default_factory=dict)
+    image_id: str = ""
 
 
 class Captioner(Protocol):
-    """A batch of requests in, as many captions out, in order; no caption is empty."""
+    """A batch of requests in, the captions of each out, in order; every image has as many, and none is empty.
+
+    Attributes:
+        name: how it is called in commands and progress bars.
+        facts: what a table of its captions tells of it: :data:`~seggen_d2.captions.table.FACTS`.
+    """
 
     name: str
+    facts: dict[str, str]
 
-    def __call__(self, batch: Sequence[CaptionRequest]) -> list[str]: ...
+    def __call__(self, batch: Sequence[CaptionRequest]) -> list[tuple[str, ...]]: ...

@@ -25,12 +25,13 @@ class LabelListCaptioner:
     """
 
     name = "label-list"
+    facts = {"captioner": name, "model": "", "licence": "none needed: the words are the dataset's own"}
 
     def __init__(self, categories: Categories, *, scene: str = "a scene", min_share: float = 0.002, max_names: int = 10):
         self.categories, self.scene, self.min_share, self.max_names = categories, scene, min_share, max_names
 
-    def __call__(self, batch: Sequence[CaptionRequest]) -> list[str]:
-        return [self._caption(request) for request in batch]
+    def __call__(self, batch: Sequence[CaptionRequest]) -> list[tuple[str, ...]]:
+        return [(self._caption(request),) for request in batch]
 
     def _caption(self, request: CaptionRequest) -> str:
         labelled = max(1, int((request.labels != self.categories.ignore_id).sum()))

@@ -93,7 +93,7 @@ def dataset_pictures(dataset: str, captions: str, height: int, width: int) -> Pi
     source = load_dataset(dataset)
     records, texts = source.records(), read_captions_of(source, captions, dataset)
     images = [resize_image(read_image(r["file_name"]), height, width) for r in tqdm(records, desc="pictures", unit="image")]
-    return Pictures(np.stack(images), [texts[r["image_id"]] for r in records])
+    return Pictures(np.stack(images), [texts[str(r["image_id"])][0] for r in records])
 
 
 class VaePictures:

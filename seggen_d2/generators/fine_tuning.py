@@ -90,7 +90,7 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
 
 def _prepare(kind: str, options: GeneratorOptions):
     source = load_dataset(options.dataset, task="semantic")
-    captions = read_captions_of(source, options.captions, options.dataset)
+    captions = {name: given[0] for name, given in read_captions_of(source, options.captions, options.dataset).items()}
     pipeline = load_base(options.base).to("cuda" if torch.cuda.is_available() else "cpu")
     _check_size(pipeline, options)
     check_captions(captions, pipeline, cut=options.long_captions == "cut", where=options.captions)

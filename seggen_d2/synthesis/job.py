@@ -91,7 +91,7 @@ class Job:
 
     def _read_captions(self) -> dict[str, str]:
         captions = read_captions_of(self.source, self.options.captions, self.options.dataset)
-        return {r["image_id"]: captions[r["image_id"]] for r in self.source.records()}
+        return {r["image_id"]: captions[r["image_id"]][0] for r in self.source.records()}
 
     def _read_cards(self) -> dict[str, GeneratorCard]:
         folders = {"mask2img": self.options.mask2img}

@@ -1,0 +1,133 @@
+"""Captions of a whole dataset, by one process or several, chunk by chunk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.sources import Source, read_sample
+
+from .captioner import Captioner, CaptionRequest
+from .table import read_caption_facts, read_captions, write_captions
+
+CHUNK = 32  # batches: what a stopped process loses at most
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of the work that one of several processes does.
+
+    Attributes:
+        index: of this process; process 0 puts the table together.
+        count: of processes.
+        wait: returns once all processes have called it.
+    """
+
+    index: int = 0
+    count: int = 1
+    wait: Callable[[], None] = lambda: None
+
+
+def caption_dataset(
+    source: Source, captioner: Captioner, path: str | os.PathLike, *, batch: int = 8, share: Share | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Caption every image of ``source`` into the table at ``path``.
+
+    Images that the table holds already are not captioned again. The others are cut into batches and these into chunks,
+    whatever the number of processes; a finished chunk is a file of its own beside the table, so that a stopped run
+    goes on with the same command and ends with the same captions.
+
+    Args:
+        source: the dataset.
+        captioner: describes its images.
+        path: the table.
+        batch: images at once.
+        share: this process's part; all of it by default.
+
+    Returns:
+        ``{image_id: captions}`` of the whole dataset, in the order of its records.
+
+    Raises:
+        SegGenError: an image or mask cannot be read, the captioner gave an empty caption, or the table was made by
+            another captioner.
+    """
+    path, share = Path(path), share or Share()
+    done = _begun(path, captioner.facts)
+    records = source.records()
+    todo = [record for record in records if str(record["image_id"]) not in done]
+    share.wait()  # until every process has seen the same table
+    folder = path.with_name(path.name + ".parts")
+    chunks = [todo[start : start + batch * CHUNK] for start in range(0, len(todo), batch * CHUNK)]
+    _caption_chunks(chunks, source, captioner, folder, batch, share)
+    share.wait()
+    if share.index == 0:
+        for number, chunk in enumerate(chunks):
+            done |= _read_chunk(folder, number, chunk) or {}
+        write_captions(path, {name: done[name] for name in _names(records)}, captioner.facts)
+        shutil.rmtree(folder, ignore_errors=True)
+    share.wait()
+    return read_captions(path)
+
+
+def _begun(path: Path, facts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The captions that the table holds already; ``facts`` are those of the captioner that is to go on."""
+    if not path.exists():
+        return {}
+    before = {name: value for name, value in read_caption_facts(path).items() if value}
+    if before and before != {name: value for name, value in facts.items() if value}:
+        raise SegGenError(f"captions {path} were made by another captioner", expected=str(dict(facts)), found=str(before),
+                          remedy="use that one, or another output folder")
+    return read_captions(path)
+
+
+def _caption_chunks(
+    chunks: Sequence[list[dict[str, Any]]], source: Source, captioner: Captioner, folder: Path, batch: int, share: Share
+) -> None:
+    mine = [number for number in range(len(chunks)) if number % share.count == share.index]
+    label = f"captions ({captioner.name})" + (f" process {share.index + 1}/{share.count}" if share.count > 1 else "")
+    with tqdm(total=sum(len(chunks[number]) for number in mine), desc=label, unit="image", position=share.index) as bar:
+        for number in mine:
+            chunk, captions = chunks[number], _read_chunk(folder, number, chunks[number])
+            if captions is not None:
+                bar.update(len(chunk))
+                continue
+            captions = {}
+            for start in range(0, len(chunk), batch):
+                part = chunk[start : start + batch]
+                captions.update(zip(_names(part), captioner([_request(record, source) for record in part]), strict=True))
+                bar.update(len(part))
+            write_captions(_chunk_file(folder, number), captions, captioner.facts)
+
+
+def _read_chunk(folder: Path, number: int, chunk: list[dict[str, Any]]) -> dict[str, tuple[str, ...]] | None:
+    """A finished chunk's captions; None where it is not finished or holds other images than these."""
+    file = _chunk_file(folder, number)
+    if not file.exists():
+        return None
+    captions = read_captions(file)
+    if list(captions) == _names(chunk):
+        return captions
+    _log.warning("%s holds captions of other images: the dataset changed; they are made again", file)
+    return None
+
+
+def _chunk_file(folder: Path, number: int) -> Path:
+    return folder / f"chunk-{number:06d}.parquet"
+
+
+def _names(records: Sequence[dict[str, Any]]) -> list[str]:
+    return [str(record["image_id"]) for record in records]
+
+
+def _request(record: dict[str, Any], source: Source) -> CaptionRequest:
+    image, labels = read_sample(record, source.categories)
+    return CaptionRequest(image, labels, record.get("attributes", {}), str(record["image_id"]))
