@@ -15,14 +15,13 @@ from PIL import Image
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes
 from seggen_d2.segmentation import Categories, check_labels, histogram, label_map_png, read_label_map
-from seggen_d2.segmentation.outlines import polygons_from_mask
-from seggen_d2.segmentation.panoptic import panoptic_png, read_panoptic_png
-from seggen_d2.segmentation.rle import encode_mask
+from seggen_d2.segmentation.panoptic import read_panoptic_png
 from seggen_d2.sources import FolderSource, Source, read_image, read_instance
 from seggen_d2.sources.coco_panoptic import check_segments
 from seggen_d2.sources.records import check_recorded_size, check_same_size
 
 from .format import Sample
+from .mask_members import NO_OBJECT, instance_members, panoptic_members
 
 _logger = logging.getLogger(__name__)
 _PNG, _ORIENTATION = b"\x89PNG\r\n\x1a\n", 0x0112
@@ -169,49 +168,17 @@ def _panoptic(record: dict[str, Any], image: np.ndarray, categories: Categories,
     ids = read_panoptic_png(data, path)
     check_same_size(record["file_name"], image, path, ids)
     check_segments(ids, record["segments_info"], path)
-    areas = dict(zip(*(values.tolist() for values in np.unique(ids, return_counts=True)), strict=True))
-    segments = [s for s in record["segments_info"] if s["id"] in areas]
-    _tell_empty(len(record["segments_info"]) - len(segments), "segments", path)
-    names = ("id", "category_id", "iscrowd", "bbox")
-    facts = [{**{name: s[name] for name in names}, "area": s.get("area", areas[s["id"]])} for s in segments]
-    pixels = np.zeros(len(categories), np.int64)
-    for segment in segments:
-        pixels[segment["category_id"]] += areas[segment["id"]]
-    return {"mask": data if data.startswith(_PNG) else panoptic_png(ids), "histogram": pixels, "segments": tuple(facts)}
+    made = panoptic_members(ids, record["segments_info"], categories, data if data.startswith(_PNG) else b"")
+    _tell_empty(len(record["segments_info"]) - len(made["segments"]), "segments", path)
+    return made
 
 
 def _instance(record: dict[str, Any], image: np.ndarray, categories: Categories, _: bool) -> dict[str, Any] | str:
     height, width = image.shape[:2]
-    ids, found = np.zeros((height, width), np.int64), []
-    for part in record["annotations"]:
-        mask = read_instance(part, height, width, f"an annotation of {record['file_name']}")
-        if mask.any():
-            found.append((part, mask))
-    _tell_empty(len(record["annotations"]) - len(found), "objects", record["file_name"])
-    if all(part["iscrowd"] for part, _ in found):
-        return "it holds no object but crowds, and hosts' mappers need one"
-    found.sort(key=lambda pair: -int(pair[1].sum()))  # small objects lie on top
-    pixels = np.zeros(len(categories), np.int64)
-    for number, (_, mask) in enumerate(found, start=1):
-        ids[mask] = number
-    for number, (part, _) in enumerate(found, start=1):
-        pixels[part["category_id"]] += np.count_nonzero(ids == number)
-    return {
-        "mask": panoptic_png(ids),
-        "histogram": pixels,
-        "annotations": tuple(_object(part, mask, n) for n, (part, mask) in enumerate(found, start=1)),
-    }
-
-
-def _object(part: dict[str, Any], mask: np.ndarray, number: int) -> dict[str, Any]:
-    drawn = part["segmentation"]
-    return {
-        "id": number,
-        **{name: part[name] for name in ("category_id", "iscrowd", "bbox", "bbox_mode")},
-        "area": part.get("area", int(mask.sum())),
-        "segmentation": [[float(v) for v in p] for p in drawn] if isinstance(drawn, list) else polygons_from_mask(mask),
-        "rle": encode_mask(mask),
-    }
+    where = f"an annotation of {record['file_name']}"
+    made = instance_members([(part, read_instance(part, height, width, where)) for part in record["annotations"]], (height, width), categories)
+    _tell_empty(len(record["annotations"]) - len(made["annotations"]), "objects", record["file_name"])
+    return NO_OBJECT if all(part["iscrowd"] for part in made["annotations"]) else made
 
 
 def _tell_empty(count: int, what: str, where: str | os.PathLike) -> None:

@@ -54,11 +54,18 @@ class ColorCodec:
 
     def decode(self, rgb: np.ndarray) -> np.ndarray:
         """``(H, W, 3)`` uint8 RGB to ``(H, W)`` labels (uint8, or uint16 past 255); ties go to the lower id."""
+        return self._labels.take(self._answer(rgb))
+
+    def nearest(self, rgb: np.ndarray) -> np.ndarray:
+        """``(H, W)`` uint16: which of the palette's colours is nearest; N is the ignore colour, N + 1 the edge's."""
+        return self._answers.take(self._answer(rgb))
+
+    def _answer(self, rgb: np.ndarray) -> np.ndarray:
         red, green, blue = (np.ascontiguousarray(rgb[..., c]).astype(np.int32) for c in range(3))
         block = self._blocks.take(((red >> 2) << 12) | ((green >> 2) << 6) | (blue >> 2))
         block <<= 6
         block |= ((red & 3) << 4) | ((green & 3) << 2) | (blue & 3)
-        return self._labels.take(block)
+        return block
 
     def distance(self, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """How far each pixel is from the colour of its label: ``(H, W)`` float32, RGB units (0 to 442)."""
