@@ -328,7 +328,9 @@ def test_parameter_groups_are_mask2formers(config):
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
     of = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
     named = {name: of[id(parameter)] for name, parameter in model.network.named_parameters()}
-    assert {named[name] for name in named if "queries_" in name or "level_embed" in name} == {(1.0, 0.0)}
+    assert {named[name] for name in named if "queries_" in name} == {(1.0, 0.0)}
+    levels = {name: named[name] for name in named if "level_embed" in name}
+    assert sorted(levels.values()) == [(1.0, 0.0), (1.0, 0.05)], levels  # upstream decays the pixel decoder's
     assert {named[name] for name in named if name.startswith("model.pixel_level_module.encoder.")} == {
         (0.1, 0.0),
         (0.1, 0.05),

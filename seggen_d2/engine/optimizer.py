@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
-UPSTREAM_EMBEDDINGS = ("relative_position_bias_table", "absolute_pos_embed", "position_embeddings")  # the last is HF's
-_EMBEDDINGS = (*UPSTREAM_EMBEDDINGS, "level_embed")  # parameters that are embeddings in all but type
+# Parameters that are embeddings in all but type, by upstream's rule; the last name is HF's.
+_EMBEDDINGS = ("relative_position_bias_table", "absolute_pos_embed", "position_embeddings")
 
 
 def parameter_groups(
@@ -25,15 +25,14 @@ def parameter_groups(
     weight_decay: float = 0.05,
     weight_decay_norm: float = 0.0,
     weight_decay_embed: float = 0.0,
-    embeddings: Sequence[str] = _EMBEDDINGS,
 ) -> list[dict[str, Any]]:
     """Trainable parameters grouped by learning rate and weight decay.
 
     Args:
         model: its attribute ``backbone``, and modules with ``backbone`` in their names, get
             ``base_lr * backbone_multiplier``.
-        weight_decay_norm, weight_decay_embed: of normalisation layers, and of embeddings.
-        embeddings: parameters by these names are not decayed.
+        weight_decay_norm, weight_decay_embed: of normalisation layers, and of embeddings. Position embeddings that are
+            bare parameters are not decayed; the pixel decoder's level embedding is.
     """
     backbone = {id(parameter) for module in _backbones(model) for parameter in module.parameters()}
     groups: dict[tuple[float, float], dict[int, nn.Parameter]] = {}
@@ -42,7 +41,7 @@ def parameter_groups(
             if not parameter.requires_grad or any(id(parameter) in group for group in groups.values()):
                 continue
             lr = base_lr * (backbone_multiplier if id(parameter) in backbone else 1.0)
-            decay = 0.0 if any(part in name for part in embeddings) else weight_decay
+            decay = 0.0 if any(part in name for part in _EMBEDDINGS) else weight_decay
             if isinstance(module, _NORMS):
                 decay = weight_decay_norm
             elif isinstance(module, nn.Embedding):

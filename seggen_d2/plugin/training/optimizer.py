@@ -13,7 +13,7 @@ from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.solver.build import maybe_add_gradient_clipping
 from torch import nn
 
-from seggen_d2.engine.optimizer import UPSTREAM_EMBEDDINGS, build_adamw, parameter_groups
+from seggen_d2.engine.optimizer import build_adamw, parameter_groups
 from seggen_d2.foundation.errors import check_choice
 
 __all__ = ["build_lr_scheduler", "build_optimizer", "clip_norm"]
@@ -36,7 +36,6 @@ def build_optimizer(cfg: Any, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay=solver.WEIGHT_DECAY,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
         weight_decay_embed=solver.WEIGHT_DECAY_EMBED,
-        embeddings=UPSTREAM_EMBEDDINGS,
     )
     if check_choice("SOLVER.OPTIMIZER", solver.OPTIMIZER, ("ADAMW", "SGD")) == "ADAMW":
         optimizer = build_adamw(groups)
