@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import tempfile
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,6 @@ from seggen_d2.bank import (
     descriptors,
     export_folders,
     open_member,
-    table_build,
 )
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import read_label_map
@@ -166,7 +166,7 @@ def test_workers_read_at_once(samples_and_bank, method):
 def test_threads_read_at_once_with_few_descriptors(samples_and_bank, monkeypatch):
     samples, bank = samples_and_bank
     few = descriptors.functools.lru_cache(maxsize=1)(descriptors.open_descriptor.__wrapped__)
-    monkeypatch.setattr("seggen_d2.bank.reader.open_descriptor", few)
+    monkeypatch.setattr(bank, "_reader", few)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert not any(pool.map(lambda _: differing(bank, paths_and_bytes(samples, bank) * 20), range(8)))
 
@@ -263,12 +263,12 @@ def test_two_processes_build_the_table_at_once(tmp_path):
 def test_a_bank_that_cannot_be_written_keeps_its_table_elsewhere(tmp_path, monkeypatch):
     samples = write_bank(tmp_path / "bank")
     (tmp_path / "bank" / ".cache").write_text("a file stands where the folder would be")
-    monkeypatch.setattr(table_build.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
     for _ in range(2):
         assert Bank(tmp_path / "bank").read(samples[0].key, "jpg") == samples[0].image
     assert len(list((tmp_path / "temporary").rglob("rows.bin"))) == 1
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(table_build.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "file"))
     with pytest.raises(SegGenError, match="can be written nowhere"):
         Bank(tmp_path / "bank")
 

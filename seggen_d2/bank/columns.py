@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,46 +10,48 @@ import pyarrow.compute as pc
 
 from seggen_d2.foundation.errors import SegGenError, nearest
 
-from .format import index_path
+from .format import index_name
 from .index import SCHEMA, read_columns
+from .store import Store
 
 
-def index_column(root: Path, shards: Sequence[str], name: str) -> np.ndarray:
+def index_column(store: Store, shards: Sequence[str], name: str) -> np.ndarray:
     """Column ``name`` of the index over ``shards``; ``(S,)``, or ``(S, N)`` for lists."""
     if name not in SCHEMA.names:
         raise SegGenError(
-            f"bank {root} has no column {name!r}",
+            f"bank {store.root} has no column {name!r}",
             expected=", ".join(SCHEMA.names) + " or scores/NAME:column",
             remedy=nearest(name, SCHEMA.names),
         )
     empty = SCHEMA.empty_table().select([name])
-    column = pa.concat_tables([empty, *(read_columns(index_path(root, shard), [name]) for shard in shards)])[name]
+    indexes = store.fetch([index_name(shard) for shard in shards])
+    column = pa.concat_tables([empty, *(read_columns(index, [name]) for index in indexes)])[name]
     if not pa.types.is_list(column.type):
         return column.to_numpy()
     flat = column.combine_chunks().flatten().to_numpy()
     return flat.reshape(len(column), -1 if len(column) else 0)
 
 
-def score_column(root: Path, shards: Sequence[str], name: str) -> np.ndarray:
+def score_column(store: Store, shards: Sequence[str], name: str) -> np.ndarray:
     """Column ``scores/NAME:column``, joined to the index by key.
 
     Raises:
         SegGenError: there is no such sidecar or column, or it lacks a sample.
     """
     folder, _, column = name.partition(":")
-    files = sorted((root / folder).glob("[!.]*.parquet"))
+    files = [file for file in store.listing(folder) if file.endswith(".parquet")]
     if not files or not column:
-        known = sorted(f"scores/{path.name}:COLUMN" for path in (root / "scores").glob("[!.]*") if path.is_dir())
+        known = [f"scores/{sidecar}:COLUMN" for sidecar in store.folders("scores")]
         raise SegGenError(
-            f"bank {root} has no sidecar {name!r}", expected="scores/NAME:column", remedy=nearest(name, known)
+            f"bank {store.root} has no sidecar {name!r}", expected="scores/NAME:column", remedy=nearest(name, known)
         )
-    scores = pa.concat_tables([read_columns(path, ["key", column]) for path in files])
-    keys = pa.array(index_column(root, shards, "key"), pa.string())
+    scores = pa.concat_tables([read_columns(path, ["key", column]) for path in store.fetch(files)])
+    keys = pa.array(index_column(store, shards, "key"), pa.string())
     places = pc.index_in(keys, value_set=scores["key"].cast(pa.string()).combine_chunks())
     if places.null_count:
         first = keys.filter(places.is_null())[0].as_py()
         raise SegGenError(
-            f"sidecar {name!r} of bank {root} lacks {places.null_count} of {len(keys)} samples",
+            f"sidecar {name!r} of bank {store.root} lacks {places.null_count} of {len(keys)} samples",
             expected="a row for every key of the index",
             found=f"none for {first}",
             remedy="score the bank again",

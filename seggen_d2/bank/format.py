@@ -100,12 +100,24 @@ class Rejection:
     reason: str
 
 
+def index_name(shard: str) -> str:
+    """A shard's index, as a name in its bank's store."""
+    return f"index/{shard}.parquet"
+
+
+def tar_name(shard: str) -> str:
+    """A shard's archive, as a name in its bank's store."""
+    return f"shards/{shard}.tar"
+
+
 def index_path(root: Path, shard: str) -> Path:
-    return root / "index" / f"{shard}.parquet"
+    """A shard's index in a local bank."""
+    return root / index_name(shard)
 
 
 def tar_path(root: Path, shard: str) -> Path:
-    return root / "shards" / f"{shard}.tar"
+    """A shard's archive in a local bank."""
+    return root / tar_name(shard)
 
 
 def check_name(name: str, what: str) -> str:
@@ -134,12 +146,12 @@ def tar_blocks(members: Sequence[tuple[str, bytes]]) -> Iterator[bytes]:
     """The archive of ``(name, data)`` members, piece by piece."""
     written = 0
     for name, data in members:
-        yield from (_tar_header(name, len(data)), data, bytes(-len(data) % BLOCK))
+        yield from (tar_header(name, len(data)), data, bytes(-len(data) % BLOCK))
         written += BLOCK + _padded(len(data), BLOCK)
     yield bytes(_padded(written + 2 * BLOCK, RECORD) - written)
 
 
-def _tar_header(name: str, length: int) -> bytes:
+def tar_header(name: str, length: int) -> bytes:
     """A ustar header (POSIX.1-1988) of a plain file, mode 644, owner 0, time 0."""
     fields = [
         name.encode(),

@@ -18,10 +18,11 @@ from seggen_d2.segmentation import default_palette
 from seggen_d2.sources import Source
 
 from .conversion import Converter
-from .format import Rejection, Sample, check_name, index_path, tar_path
+from .format import Rejection, Sample, check_name, index_name, tar_name
 from .index import read_columns, read_facts
 from .info import BankInfo
-from .table_build import list_shards
+from .shards import Shards
+from .store import open_store
 from .writer import BankWriter
 
 
@@ -107,7 +108,7 @@ def import_bank(
 
     Args:
         source: an opened dataset (``seggen_d2.sources.load_dataset``) of any task.
-        root: the bank's folder.
+        root: the bank's folder, or an fsspec URL.
         options: what decides the samples.
         licence: of the images, kept in ``bank.json``.
         threads: images that are read at once; the bytes do not depend on it.
@@ -190,16 +191,17 @@ def _size(mask: str | os.PathLike | None) -> int:
 
 def summarize(root: str | os.PathLike, info: BankInfo) -> ImportSummary:
     """What the whole shards of the bank at ``root`` hold; one shard at a time is in memory."""
-    root, counts = Path(root), np.zeros(len(info.categories), np.int64)
+    found, counts = Shards(open_store(root)), np.zeros(len(info.categories), np.int64)
     samples = pixels = size = 0
     rejections: list[Rejection] = []
-    for shard in list_shards(root):
-        rows = read_columns(index_path(root, shard), ["height", "width", "histogram"])
+    indexes = found.store.fetch([index_name(shard) for shard in found.names])
+    for shard, index in zip(found.names, indexes, strict=True):
+        rows = read_columns(index, ["height", "width", "histogram"])
         samples += len(rows)
         pixels += int((rows["height"].to_numpy() * rows["width"].to_numpy()).sum())
         counts += rows["histogram"].combine_chunks().flatten().to_numpy().reshape(-1, len(counts)).sum(0)
-        rejections += read_facts(index_path(root, shard))[1]
-        size += tar_path(root, shard).stat().st_size
+        rejections += read_facts(index)[1]
+        size += found.facts[tar_name(shard)].size
     by_name = dict(zip(info.categories.names, counts.tolist(), strict=True))
     as_given = info.task == "semantic" and not info.job.get("reduce_zero")
     return ImportSummary(samples, tuple(rejections), by_name, pixels - int(counts.sum()), size / 1e6, as_given)

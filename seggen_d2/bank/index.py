@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from seggen_d2.foundation.errors import SegGenError
 
-from .format import KINDS, Rejection, Sample, index_path, member_offsets, tar_path
+from .format import KINDS, Rejection, Sample, member_offsets
 
 TEXT_COLUMNS = ("key", "source_id", "strategy", "caption")
 NUMBER_COLUMNS = (
@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
     + [(name, pa.int64()) for name in NUMBER_COLUMNS]
     + [("histogram", pa.list_(pa.int64()))]
 )
-_FACTS = b"seggen"
+_FACTS, _CHECKSUM = b"seggen", b"seggen_crc32"  # indexes of early banks have no checksums
 
 
 def index_rows(samples: Sequence[Sample], members: Sequence[dict[str, bytes]]) -> tuple[pa.Table, int]:
@@ -56,8 +56,9 @@ def index_bytes(rows: pa.Table, tar_bytes: int, rejections: Sequence[Rejection] 
     """The index file of ``rows``."""
     facts = {"tar_bytes": tar_bytes, "rejections": [asdict(rejection) for rejection in rejections]}
     buffer = io.BytesIO()
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
-    pq.write_table(rows.replace_schema_metadata({_FACTS: text.encode()}), buffer, compression="zstd")
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
+    metadata = {_FACTS: text, _CHECKSUM: b"%08x" % zlib.crc32(text)}
+    pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 
 
@@ -68,20 +69,24 @@ def read_facts(path: Path) -> tuple[int, list[Rejection]]:
         SegGenError: the index is missing, truncated, or not one of ours.
     """
     try:
-        facts = json.loads(pq.read_schema(path).metadata[_FACTS])
+        metadata = pq.read_schema(path).metadata
+        text = metadata[_FACTS]
+        if metadata.get(_CHECKSUM, b"%08x" % zlib.crc32(text)) != b"%08x" % zlib.crc32(text):
+            raise ValueError("its facts differ from their checksum")
+        facts = json.loads(text)
         return facts["tar_bytes"], [Rejection(**rejection) for rejection in facts["rejections"]]
     except (pa.ArrowException, OSError, TypeError, KeyError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
-def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
-    """Columns of an index or a sidecar, all by default.
+def read_columns(path: Path, names: Sequence[str] | None = None, check: bool = False) -> pa.Table:
+    """Columns of an index or a sidecar, all by default; ``check`` compares its pages with their checksums.
 
     Raises:
         SegGenError: the file can't be read, or has no such column.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=check) as file:
             table = file.read(columns=None if names is None else list(names))
             found = file.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
@@ -104,21 +109,6 @@ def index_numbers_and_texts(path: Path, names: Sequence[str]) -> tuple[np.ndarra
     numbers = np.column_stack([rows[name].to_numpy() if name in NUMBER_COLUMNS else nothing for name in names])
     joined = pc.binary_join_element_wise(*(rows[name].cast(pa.binary()) for name in TEXT_COLUMNS), b"\0")
     return numbers, joined.to_pylist()
-
-
-def shard_problem(root: Path, shard: str) -> str:
-    """Why a shard is not whole, or ``""`` where it is: its index reads and tells its archive's length."""
-    index, tar = index_path(root, shard), tar_path(root, shard)
-    if not index.is_file():
-        return f"index/{index.name} is missing" if tar.is_file() else "it was never begun"
-    try:
-        wanted, _ = read_facts(index)
-    except SegGenError as error:
-        return error.problem
-    if not tar.is_file():
-        return f"shards/{tar.name} is missing"
-    length = tar.stat().st_size
-    return "" if length == wanted else f"shards/{tar.name} has {length} bytes where its index says {wanted}"
 
 
 def _unreadable(path: Path, error: Exception) -> SegGenError:

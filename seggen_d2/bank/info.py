@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seggen_d2 import __version__
 from seggen_d2.foundation.errors import SegGenError, check_choice
-from seggen_d2.foundation.files import read_json
+from seggen_d2.foundation.files import parse_json
 from seggen_d2.segmentation import Categories, Palette, check_same_categories, check_same_palette
 
 from .format import FORMAT_VERSION, TASKS
+from .store import open_store
 
 INFO_FILE = "bank.json"
+READ_BY = "read_by"  # from format 2 on: the first package version that reads the file, such as "seggen_d2 0.3"
 _KEYS = ("task", "categories", "palette", "generators", "job", "format_version")
 _OTHER_FOLDER = "write to another folder, or give the options that the bank was begun with"
 
@@ -50,6 +53,11 @@ class BankInfo:
             "job": self.job,
         }
 
+    @property
+    def licences(self) -> dict[str, str]:
+        """The licence of each model, or imported dataset, that made the samples, by its kind; ``"not stated"`` else."""
+        return {str(g.get("kind", n)): str(g.get("licence") or "not stated") for n, g in enumerate(self.generators)}
+
 
 def read_info(root: str | os.PathLike) -> BankInfo:
     """Read ``root/bank.json``.
@@ -57,16 +65,10 @@ def read_info(root: str | os.PathLike) -> BankInfo:
     Raises:
         SegGenError: it is missing, truncated, lacks a key, or is of another format version.
     """
-    path = Path(root) / INFO_FILE
-    value = read_json(path, "bank description")
-    version = value.get("format_version") if isinstance(value, dict) else None
-    if version != FORMAT_VERSION:
-        raise SegGenError(
-            f"{path} is of a format that this version cannot read",
-            expected=f"format_version {FORMAT_VERSION}",
-            found=f"format_version {version!r}",
-            remedy="use a version of seggen_d2 that reads it, or make the bank again",
-        )
+    store = open_store(root)
+    path = store.address(INFO_FILE)
+    value = parse_json(store.read(INFO_FILE, "bank description"), path, "bank description")
+    _check_version(value, path)
     missing = [key for key in _KEYS if key not in value]
     if missing:
         raise SegGenError(
@@ -84,7 +86,24 @@ def read_info(root: str | os.PathLike) -> BankInfo:
     )
 
 
-def check_same_info(wanted: BankInfo, found: BankInfo, root: Path) -> None:
+def _check_version(value: Any, path: str) -> None:
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version == FORMAT_VERSION:
+        return
+    reader = f"seggen_d2 newer than {__version__}, which is installed"
+    if isinstance(value, dict) and isinstance(value.get(READ_BY), str):
+        reader = f"{value[READ_BY]} ({__version__} is installed)"
+    newer = isinstance(version, int) and version > FORMAT_VERSION
+    raise SegGenError(
+        f"{path} is of a format that this version cannot read",
+        expected=f"format_version {FORMAT_VERSION}",
+        found=f"format_version {version!r}",
+        remedy=f"a newer version wrote it: read it with {reader}, or make the bank again" if newer
+        else "bring the bank's own file back, or make the bank again",
+    )
+
+
+def check_same_info(wanted: BankInfo, found: BankInfo, root: Path | str) -> None:
     """A bank holds the samples of one job.
 
     Raises:

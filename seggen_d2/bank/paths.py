@@ -49,7 +49,7 @@ def forget_bank(bank: Bank) -> None:
             del _open_banks[bank.name]
 
 
-def free_name(wanted: str, root: os.PathLike, suffix: str) -> str:
+def free_name(wanted: str, root: os.PathLike | str, suffix: str) -> str:
     """``wanted``, or ``wanted-suffix`` where another folder than ``root`` is open under it."""
     other = _open_banks.get(wanted)
     return wanted if other is None or other.root == root else f"{wanted}-{suffix}"

@@ -6,7 +6,6 @@ import logging
 import os
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,12 @@ from seggen_d2.foundation.errors import SegGenError, check_choice
 from seggen_d2.foundation.files import parse_json
 from seggen_d2.foundation.seeds import fingerprint
 
-from .descriptors import open_descriptor
-from .format import KINDS, Rejection, index_path, record_parts, tar_path
+from .format import KINDS, Rejection, index_name, record_parts, tar_name
 from .info import read_info
 from .paths import forget_bank, free_name, register_bank
+from .store import locate, open_store
 from .table import Row
-from .table_build import list_shards, open_table
+from .table_build import open_table
 from .verify import verify_bank
 
 _logger = logging.getLogger(__name__)
@@ -33,24 +32,30 @@ class Bank:
     worker. Forked workers, threads and copies may read at once.
 
     Args:
-        root: the bank's folder.
+        root: the bank's folder, or an fsspec URL such as ``s3://bucket/bank``. Forked and spawned workers connect anew.
         name: what it is called in ``bank://`` paths; the folder's name by default.
         check: compare what is read by ``bank://`` paths with its CRC-32. Trainings do: a damaged mask may still decode.
+
+    Attributes:
+        root: the folder's absolute path, or the URL as text.
+        store: its files, whichever of the two it is.
 
     Raises:
         SegGenError: the folder holds no bank, or a bank of another format version.
     """
 
     def __init__(self, root: str | os.PathLike, name: str | None = None, check: bool = False):
-        self.root, self.check = Path(root).resolve(), check
+        self.root, self.check = locate(root), check
         self.info = read_info(self.root)
         self.name = name or free_name(_as_name(self.root), self.root, fingerprint(os.fsencode(self.root)))
-        self._open(list_shards(self.root))
+        self._open(None)
 
-    def _open(self, shards: Sequence[str]) -> None:
-        self._table = open_table(self.root, shards)
-        self._version = self._table.folder.name
-        self._tars = [os.fspath(tar_path(self.root, shard)) for shard in self._table.shards]
+    def _open(self, shards: Sequence[str] | None) -> None:
+        """Open ``shards``, all by default."""
+        self.store = open_store(self.root)
+        self._table = open_table(self.store, shards)
+        self._version, self._reader = self._table.folder.name, self.store.reader
+        self._tars = [self.store.address(tar_name(shard)) for shard in self._table.shards]
         for shard, problem in self._table.left_out.items():
             _logger.warning("shard %s of bank %s is left out, as it is not whole: %s", shard, self.root, problem)
         register_bank(self)
@@ -166,7 +171,7 @@ class Bank:
 
     def _pread(self, tar: str, length: int, offset: int) -> bytes:
         try:
-            return open_descriptor(tar, self._version).read(length, offset)
+            return self._reader(tar, self._version).read(length, offset)
         except OSError as error:
             raise SegGenError(
                 f"shard {tar} of bank {self.name} cannot be read",
@@ -188,21 +193,23 @@ class Bank:
         """
         from .columns import index_column, score_column  # pyarrow stays out of processes that only read
 
-        return (score_column if name.startswith("scores/") else index_column)(self.root, self.shards, name)
+        return (score_column if name.startswith("scores/") else index_column)(self.store, self.shards, name)
 
     def rejections(self) -> list[Rejection]:
         """What the whole shards rejected, in the order of the plan."""
         from .index import read_facts
 
-        return [rejection for shard in self.shards for rejection in read_facts(index_path(self.root, shard))[1]]
+        indexes = self.store.fetch([index_name(shard) for shard in self.shards])
+        return [rejection for index in indexes for rejection in read_facts(index)[1]]
 
     def verify(self) -> list[str]:
         """What is cut short or differs from its checksum, by name; empty for a sound bank. Reads every byte."""
         return verify_bank(self.root)
 
 
-def _as_name(root: Path) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in root.name)[:60] or "bank"
+def _as_name(root: os.PathLike | str) -> str:
+    last = os.fspath(root).rpartition("/")[2]
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in last)[:60] or "bank"
 
 
 def _damaged(tar: str, member: str, expected: str, found: str) -> SegGenError:

@@ -1,16 +1,17 @@
 """Derives the look-up table from the index, once for all processes, and again whenever the bank has changed.
 
-The table lies in the bank's own ``.cache/``, or in the system's temporary folder where the bank can't be written. Its
-folder's name is the fingerprint of the shards (names, sizes, and when each index was written), so a table is never
-wrong, only missing; it is built aside and renamed, so two processes may build at once.
+The table lies in the bank's own ``.cache/``, or in the cache folder (``store.cache_folder``) where the bank can't be
+written or is on an object store, whose index files are copied there once. Its folder's name is the fingerprint of the
+shards (names, sizes, and when each index was written), so a table is never wrong, only missing; it is built aside and
+renamed, so two processes may build at once.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,26 +24,26 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.seeds import fingerprint
 
-from .format import index_path, tar_path
+from .format import NAME, index_name, tar_name
+from .shards import Shards
+from .store import CACHE_VARIABLE, Store
 from .table import META, NAMES, ROW, Row, Table, name_hash
 
 _logger = logging.getLogger(__name__)
+_KEY = re.compile(rf"(?:{NAME.pattern})\0".encode())  # a row's texts begin with its key
 _ABANDONED = 3600  # seconds after which an unfinished table is that of a killed process
 
 
-def list_shards(root: Path) -> list[str]:
-    """Names of the shards that have an index, ascending."""
-    return sorted(path.stem for path in (root / "index").glob("[!.]*.parquet"))
-
-
-def open_table(root: Path, shards: Sequence[str]) -> Table:
-    """The look-up table of ``shards``; built first where there is none, or a damaged one.
+def open_table(store: Store, shards: Sequence[str] | None = None) -> Table:
+    """The look-up table of ``shards``, all by default; built first where there is none, or a damaged one.
 
     Raises:
-        SegGenError: it can be written nowhere, or two samples share a key.
+        SegGenError: it can be written nowhere, two samples share a key, or a key is no name.
     """
-    name = "table-" + _state(root, shards)
-    candidates = [root / ".cache" / name, _temporary_folder(root) / name]
+    found = Shards(store)
+    shards = found.names if shards is None else shards
+    name = "table-" + _state(found, shards)
+    candidates = [folder / name for folder in store.table_folders()]
     for folder in candidates:
         try:
             return Table(folder)
@@ -54,44 +55,31 @@ def open_table(root: Path, shards: Sequence[str]) -> Table:
     problems = []
     for folder in candidates:
         try:
-            _build(root, shards, folder)
+            _build(found, shards, folder)
             return Table(folder)
         except OSError as error:
             problems.append(f"{folder.parent}: {error}")
     raise SegGenError(
-        f"the look-up table of bank {root} can be written nowhere",
+        f"the look-up table of bank {store.root} can be written nowhere",
         found="; ".join(problems),
-        remedy="make one of the two folders writable, or free some space there",
+        remedy=f"make one of these folders writable, free some space there, or name another in {CACHE_VARIABLE}",
     )
 
 
-def _state(root: Path, shards: Sequence[str]) -> str:
+def _state(found: Shards, shards: Sequence[str]) -> str:
     """16 hexadecimal digits over what the table depends on."""
     facts = []
     for shard in shards:
-        index, tar = _stat(index_path(root, shard)), _stat(tar_path(root, shard))
-        facts.append((shard, index and (index.st_size, index.st_mtime_ns), tar and tar.st_size))
+        index, tar = found.facts.get(index_name(shard)), found.facts.get(tar_name(shard))
+        facts.append((shard, index and (index.size, index.time), tar and tar.size))
     return fingerprint(repr((ROW.format, facts)).encode())
 
 
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        return None
-
-
-def _temporary_folder(root: Path) -> Path:
-    return Path(tempfile.gettempdir()) / f"seggen_d2-{os.getuid()}" / fingerprint(os.fsencode(root.resolve()))
-
-
-def _build(root: Path, shards: Sequence[str], folder: Path) -> None:
-    from .index import shard_problem  # pyarrow stays out of processes that only read
-
-    problems = {shard: shard_problem(root, shard) for shard in shards}
+def _build(found: Shards, shards: Sequence[str], folder: Path) -> None:
+    problems = found.problems(shards)
     whole = [shard for shard in shards if not problems[shard]]
     with _folder_aside(folder) as aside:
-        hashes = _write_rows(root, whole, aside)
+        hashes = _write_rows(found.store, whole, aside)
         for name in NAMES:
             order = np.argsort(hashes[name], kind="stable").astype(np.uint32)
             np.save(aside / f"{name}_rows.npy", order)
@@ -100,11 +88,11 @@ def _build(root: Path, shards: Sequence[str], folder: Path) -> None:
         write_json(
             aside / META, {"shards": whole, "bytes": lengths, "left_out": {s: p for s, p in problems.items() if p}}
         )
-        _check_unique(root, Table(aside))
+        _check_unique(found.store, Table(aside))
     _remove_others(folder)
 
 
-def _write_rows(root: Path, shards: Sequence[str], folder: Path) -> dict[str, np.ndarray]:
+def _write_rows(store: Store, shards: Sequence[str], folder: Path) -> dict[str, np.ndarray]:
     """Write rows and texts; return the hash of each row's key and of its source id, ``(S,)`` uint64 each."""
     from .index import index_numbers_and_texts
 
@@ -112,8 +100,9 @@ def _write_rows(root: Path, shards: Sequence[str], folder: Path) -> dict[str, np
     column = {name: place for place, name in enumerate(Row._fields)}
     text_end = 0
     with open(folder / "rows.bin", "wb") as row_file, open(folder / "texts.bin", "wb") as text_file:
-        for place, shard in enumerate(shards):
-            numbers, texts = index_numbers_and_texts(index_path(root, shard), Row._fields)
+        for place, index in enumerate(store.fetch([index_name(shard) for shard in shards])):
+            numbers, texts = index_numbers_and_texts(index, Row._fields)
+            _check_keys(texts, store, shards[place])
             ends = text_end + np.cumsum([0, *map(len, texts)])
             keys, sources = (_hash([text.split(b"\0", 2)[part] for text in texts]) for part in (0, 1))
             for name, digests in zip(NAMES, (keys, sources), strict=True):
@@ -131,12 +120,24 @@ def _hash(names: Sequence[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(map(name_hash, names)), "<u8").reshape(-1, 2)
 
 
-def _check_unique(root: Path, table: Table) -> None:
+def _check_keys(texts: Sequence[bytes], store: Store, shard: str) -> None:
+    """Keys are plain names: exports and ``bank://`` paths are made of them, and none may lead out of its folder."""
+    for text in texts:
+        if not _KEY.match(text):
+            raise SegGenError(
+                f"the index of shard {shard} of bank {store.root} holds a key that is no name",
+                expected="1 to 90 letters, digits, '-' or '_'",
+                found=repr(text.split(b"\0", 1)[0][:80].decode(errors="replace")),
+                remedy="remove the shard and its index: no version of this package wrote them so",
+            )
+
+
+def _check_unique(store: Store, table: Table) -> None:
     pair = table.repeated_key()
     if pair:
         shards = sorted({table.shards[row.shard] for row in pair})
         raise SegGenError(
-            f"two samples of bank {root} have the key {table.texts(pair[0])[0]}",
+            f"two samples of bank {store.root} have the key {table.texts(pair[0])[0]}",
             expected="keys that differ",
             found=f"shards {', '.join(shards)}",
             remedy="remove the shard that does not belong, and its index",
@@ -169,5 +170,7 @@ def _remove_others(folder: Path) -> None:
 
 
 def _last_written(folder: Path) -> float:
-    state = _stat(folder)
-    return state.st_mtime if state else time.time()
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()

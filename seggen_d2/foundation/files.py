@@ -15,10 +15,14 @@ from .errors import SegGenError
 
 
 @contextmanager
-def write_aside(path: str | os.PathLike) -> Iterator[Path]:
+def write_aside(path: str | os.PathLike, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success fsync it and rename it into place.
 
     If the block raises, the temporary file is removed and ``path`` is as it was before.
+
+    Args:
+        path: the file to write.
+        replace: False leaves a ``path`` that is there by then as it is; of two processes, one is first.
 
     Raises:
         SegGenError: the disk is full (nothing already written is lost).
@@ -30,7 +34,7 @@ def write_aside(path: str | os.PathLike) -> Iterator[Path]:
         yield aside
         with open(aside, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        _place(aside, path, replace)
         _sync_directory(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -39,6 +43,19 @@ def write_aside(path: str | os.PathLike) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _place(aside: Path, path: Path, replace: bool) -> None:
+    if not replace:
+        try:
+            os.link(aside, path)
+            return
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            if path.exists():
+                return
+    os.replace(aside, path)
 
 
 def _sync_directory(folder: Path) -> None:
@@ -57,7 +74,12 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write ``value`` as indented JSON with a stable key order, atomically."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Indented JSON with a stable key order, UTF-8."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: str | os.PathLike, what: str = "file") -> Any:
