@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seggen_d2.engine.backbone_keys import RESNET, SWIN, backbone_from
 from seggen_d2.foundation.errors import SegGenError, check_choice
 from seggen_d2.modeling import BACKBONES
 
@@ -91,42 +92,21 @@ def norm_of(cfg: Any) -> str:
 
 def _backbone(cfg: Any) -> tuple[str, dict[str, Any]]:
     name = cfg.MODEL.BACKBONE.NAME
-    if name == "build_resnet_backbone":
-        return f"resnet{cfg.MODEL.RESNETS.DEPTH}", _resnet_options(cfg)
-    if name == "D2SwinTransformer":
-        return "swin-tiny", _swin_options(cfg)
-    check_choice("MODEL.BACKBONE.NAME", name, ["build_resnet_backbone", "D2SwinTransformer", *BACKBONES])
-    return name, dict(cfg.MODEL.BACKBONE.get("OPTIONS", {}))
+    check_choice("MODEL.BACKBONE.NAME", name, [RESNET, SWIN, *BACKBONES])
+    if name not in (RESNET, SWIN):
+        return name, dict(cfg.MODEL.BACKBONE.get("OPTIONS", {}))
+    for key, value in _fixed(cfg, name).items():
+        _check_fixed(cfg, key, value)
+    built = backbone_from(name, dict(cfg.MODEL.RESNETS), dict(cfg.MODEL.SWIN))
+    return built.name, built.options
 
 
-def _resnet_options(cfg: Any) -> dict[str, Any]:
-    resnet = cfg.MODEL.RESNETS
-    check_choice("MODEL.RESNETS.DEPTH", f"resnet{resnet.DEPTH}", [name for name in BACKBONES if name[:6] == "resnet"])
-    for key, value in _FIXED_RESNET.items():
-        _check_fixed(cfg, f"MODEL.RESNETS.{key}", value)
-    if resnet.DEPTH >= 50:
-        _check_fixed(cfg, "MODEL.RESNETS.WIDTH_PER_GROUP", resnet.RES2_OUT_CHANNELS // 4)
-    return {
-        "embedding_size": resnet.STEM_OUT_CHANNELS,
-        "hidden_sizes": [resnet.RES2_OUT_CHANNELS * 2**stage for stage in range(4)],
-        "downsample_in_bottleneck": resnet.STRIDE_IN_1X1,
-    }
-
-
-def _swin_options(cfg: Any) -> dict[str, Any]:
-    swin = cfg.MODEL.SWIN
-    for key, value in _FIXED_SWIN.items():
-        _check_fixed(cfg, f"MODEL.SWIN.{key}", value)
-    return {
-        "embed_dim": swin.EMBED_DIM,
-        "depths": list(swin.DEPTHS),
-        "num_heads": list(swin.NUM_HEADS),
-        "window_size": swin.WINDOW_SIZE,
-        "mlp_ratio": swin.MLP_RATIO,
-        "qkv_bias": swin.QKV_BIAS,
-        "attention_probs_dropout_prob": swin.ATTN_DROP_RATE,
-        "drop_path_rate": swin.DROP_PATH_RATE,
-    }
+def _fixed(cfg: Any, name: str) -> dict[str, Any]:
+    """Keys of the backbone that have one value here."""
+    if name == SWIN:
+        return {f"MODEL.SWIN.{key}": value for key, value in _FIXED_SWIN.items()}
+    width = {"WIDTH_PER_GROUP": cfg.MODEL.RESNETS.RES2_OUT_CHANNELS // 4} if cfg.MODEL.RESNETS.DEPTH >= 50 else {}
+    return {f"MODEL.RESNETS.{key}": value for key, value in {**_FIXED_RESNET, **width}.items()}
 
 
 def _size_divisibility(configured: int, backbone: str) -> int:
