@@ -1,96 +1,177 @@
-"""Labelled examples for the generators: (caption, colour map, image), as latents, both ways round."""
+"""Labelled examples for the generators, streamed from a disk cache: (caption, colour map, image), as latents, both ways round."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionXLPipeline
-from tqdm import tqdm
 
-from seggen_d2.segmentation import ColorCodec, Palette, resize_labels
-from seggen_d2.sources import FolderSource, read_sample
+from seggen_d2.foundation.errors import SegGenError, check_choice
+from seggen_d2.foundation.seeds import derive_seed
+from seggen_d2.segmentation import Palette
+from seggen_d2.segmentation.mask_codec import MaskCodec
+from seggen_d2.sources import Source
 
-from .images import resize_image, to_signed, to_unit
-from .prompts import PromptTable
-from .training import Batch
+from .cache import TARGETS, CacheOptions, Item, LatentMaker, TextMaker, bytes_of_latents, layout_of, list_items, make_missing, open_latents, open_texts
+from .geometry import Geometry
+from .images import to_unit
+from .latents import LatentLayout, encode_pictures
+from .prompts import TextLayout, captions_of
+from .rows import Rows, check_space
+from .training import Batch, example_numbers
 
-
-@dataclass(frozen=True)
-class LabelledPictures:
-    """A labelled dataset at one size.
-
-    Attributes:
-        images: ``(N, H, W, 3)`` uint8 RGB photos.
-        color_maps: ``(N, H, W, 3)`` uint8 colour maps of their masks.
-        captions: N captions.
-        sizes: ``(N, 2)`` original height and width, pixels.
-    """
-
-    images: np.ndarray
-    color_maps: np.ndarray
-    captions: list[str]
-    sizes: np.ndarray
+__all__ = ["BucketOrder", "LabelledExamples", "build_examples", "encode_pictures"]
 
 
-def read_labelled(source: FolderSource, captions: dict[str, str], palette: Palette, height: int, width: int) -> LabelledPictures:
-    """Read a dataset at ``height`` x ``width``; label maps are resized by nearest neighbour, then coloured.
+def build_examples(source: Source, captions: Mapping[str, str | Sequence[str]], codec: MaskCodec, palette: Palette,
+                   pipeline: StableDiffusionXLPipeline, geometry: Geometry, folder: Path, *, target: str,
+                   options: CacheOptions, leave_out: Iterable[str] = (), limit: int = 0) -> LabelledExamples:
+    """Make what the cache in ``folder`` lacks, then open it. The same call goes on where it was stopped.
+
+    All processes of a run call this together: each makes its share and waits for the rest, so that ``folder`` must be one
+    that all see. Photos are read one by one and never held.
+
+    Args:
+        source: the labelled dataset.
+        captions: ``{image_id: its captions}``; a draw picks one of them.
+        codec, palette: how masks become colour maps.
+        pipeline: the base: its VAE works in float32, its text encoders as they are.
+        geometry: which views of a photo are trained on, and at which sizes.
+        folder: of the cache, unless ``options`` name one.
+        target: ``color_map`` (Text2Mask) or ``image`` (Mask2Img, whose condition is the colour map).
+        options: what is stored, and how.
+        leave_out: ``image_id`` of held-out photos.
+        limit: that many photos at most; 0 is all.
 
     Raises:
-        SegGenError: a file cannot be read or does not fit its record.
+        SegGenError: the disk has no room, a file cannot be read, or nothing is left to train on.
     """
-    codec = ColorCodec(palette, source.categories.ignore_id)
-    images, maps, sizes, records = [], [], [], source.records()
-    for record in tqdm(records, desc="labelled pictures", unit="image"):
-        image, labels = read_sample(record, source.categories)
-        images.append(resize_image(image, height, width))
-        maps.append(codec.encode(resize_labels(labels, height, width)))
-        sizes.append(labels.shape)
-    return LabelledPictures(np.stack(images), np.stack(maps), [captions[r["image_id"]] for r in records], np.array(sizes))
+    check_choice("target", target, TARGETS)
+    held, parent = frozenset(leave_out), Path(options.folder or folder)
+    records = [record for record in source.records() if record["image_id"] not in held][: limit or None]
+    if not records:
+        raise SegGenError(f"dataset {source.name} has no photos to train on", expected="some that are not held out", found=f"{len(held)} held out")
+    items, texts = list_items(records, geometry), _Texts(captions, records)
+    latent_maker = LatentMaker(source, items, codec, pipeline, target, options)
+    text_maker = TextMaker(texts.unique, pipeline, TextLayout.of(pipeline, options.precision))
+    latents, embeddings = open_latents(parent, latent_maker, palette, geometry), open_texts(parent, text_maker)
+    layout = layout_of(pipeline, options)
+    check_space(parent, int(latents.share_missing() * bytes_of_latents(items, layout, target)
+                            + embeddings.share_missing() * len(texts.unique) * text_maker.layout.bytes), "latents and text embeddings")
+    make_missing(embeddings, text_maker.rows, "text embeddings")
+    make_missing(latents, latent_maker.rows, "latents")
+    return LabelledExamples(items, [texts.rows[item.record["image_id"]] for item in items], latents.open(), embeddings.open(),
+                            layout, text_maker.layout, has_condition=target == "image")
+
+
+class _Texts:
+    """Unique captions, and which of them are each image's."""
+
+    def __init__(self, captions: Mapping[str, str | Sequence[str]], records: Sequence[dict]):
+        place: dict[str, int] = {}
+        self.rows: dict[str, tuple[int, ...]] = {}
+        for record in records:
+            own = captions_of(captions[record["image_id"]])
+            self.rows[record["image_id"]] = tuple(place.setdefault(caption, len(place)) for caption in own)
+        self.unique = list(place)
+
+
+class BucketOrder:
+    """Which examples a draw shows: all of one bucket, each example once before any of its bucket comes again.
+
+    In an epoch each bucket has as many draws as it has examples by the batch's size, rounded so that the rest is carried to the
+    next epoch; the buckets' draws are shuffled. Everything is a function of (seed, draw).
+
+    Args:
+        counts: examples of each bucket.
+    """
+
+    def __init__(self, counts: Sequence[int]):
+        self.counts = np.asarray(counts, np.int64)
+
+    def places(self, draw: int, batch: int, seed: int) -> tuple[int, np.ndarray]:
+        """The bucket of ``draw`` and ``(batch,)`` places among its examples."""
+        most = (draw + len(self.counts) + 1) * batch // int(self.counts.sum()) + 2
+        epoch = bisect_right(range(most), draw, key=lambda e: int(self._before(e, batch).sum())) - 1
+        before, after = self._before(epoch, batch), self._before(epoch + 1, batch)
+        order = np.random.default_rng(derive_seed("buckets", seed, epoch)).permutation(np.repeat(np.arange(len(before)), after - before))
+        here = draw - int(before.sum())
+        bucket = int(order[here])
+        turn = int(before[bucket]) + int((order[:here] == bucket).sum())
+        return bucket, example_numbers(int(self.counts[bucket]), batch, turn, derive_seed("bucket", seed, bucket))
+
+    def _before(self, epoch: int, batch: int) -> np.ndarray:
+        """Draws of each bucket before ``epoch``."""
+        return self.counts * epoch // batch
 
 
 class LabelledExamples:
-    """Examples for Text2Mask (target: the colour map) or Mask2Img (target: the photo, condition: the colour map)."""
+    """Examples for Text2Mask or Mask2Img. Memory: some 100 bytes an example, whatever the size of its latents.
 
-    def __init__(self, pictures: LabelledPictures, pipeline: StableDiffusionXLPipeline, *, target: str):
-        targets = pictures.color_maps if target == "color_map" else pictures.images
-        self.mean, self.std = encode_pictures(pipeline, _both_ways(targets))
-        self.conditions = None if target == "color_map" else _both_ways(pictures.color_maps)
-        self.prompts = PromptTable(pipeline, pictures.captions * 2)
-        self.original_size = np.median(pictures.sizes, axis=0).astype(int).tolist()
-        self.time_ids = time_ids(np.concatenate([pictures.sizes] * 2), *pictures.images.shape[1:3])
+    Numbers below N are the pictures, those from N on their mirror images.
+
+    Args:
+        items: the N pictures' records and views; not kept.
+        captions: for each, the rows of its captions among ``texts``.
+        latents, texts: the cache's rows.
+        layout, text_layout: how they lie in a row.
+        has_condition: rows of latents hold a condition, too.
+    """
+
+    def __init__(self, items: Sequence[Item], captions: Sequence[Sequence[int]], latents: Rows, texts: Rows, layout: LatentLayout,
+                 text_layout: TextLayout, *, has_condition: bool):
+        self.latents, self.texts, self.layout, self.text_layout, self.has_condition = latents, texts, layout, text_layout, has_condition
+        self.sizes = sorted({item.view.out for item in items})
+        place = {size: bucket for bucket, size in enumerate(self.sizes)}
+        bucket_of = np.array([place[item.view.out] for item in items])
+        self._members = [np.flatnonzero(bucket_of == bucket).astype(np.int32) for bucket in range(len(self.sizes))]
+        self._bucket_of = bucket_of.astype(np.int16)
+        views = [[item.view for item in items], [item.view.mirrored() for item in items]][: layout.ways]
+        self._time_ids = torch.tensor([[view.time_ids() for view in way] for way in views])  # (ways, N, 6)
+        self._captions = np.concatenate([np.asarray(own, np.int32) for own in captions])
+        self._first = np.cumsum([0, *map(len, captions)])
+        self._order = BucketOrder([layout.ways * len(members) for members in self._members])
+        self.original_size = np.median([item.view.source for item in items], axis=0).astype(int).tolist()
 
     def __len__(self) -> int:
-        return len(self.mean)
+        return self.layout.ways * len(self._bucket_of)
 
-    def batch(self, numbers: np.ndarray) -> Batch:
-        embeds, pooled = self.prompts[torch.from_numpy(numbers)]
-        batch = {"latent_mean": self.mean[numbers], "latent_std": self.std[numbers], "prompt_embeds": embeds,
-                 "pooled": pooled, "time_ids": self.time_ids[numbers]}
-        return batch if self.conditions is None else {**batch, "condition": to_unit(self.conditions[numbers])}
+    @property
+    def facts(self) -> dict:
+        """For cards and states: pictures, examples, those of each bucket, and what the cache was made from."""
+        buckets = {"{}x{}".format(*size): len(members) for size, members in zip(self.sizes, self._members, strict=True)}
+        return {"pictures": len(self._bucket_of), "examples": len(self), "buckets": buckets, "captions": len(self.texts),
+                "latents": self.latents.store.folder.name, "texts": self.texts.store.folder.name}
 
+    def numbers(self, draw: int, batch: int, seed: int) -> np.ndarray:
+        """``(batch,)`` examples of one bucket, a function of (seed, draw): see :class:`BucketOrder`."""
+        bucket, places = self._order.places(draw, batch, seed)
+        way, place = np.divmod(places, len(self._members[bucket]))
+        return way * len(self._bucket_of) + self._members[bucket][place]
 
-def _both_ways(images: np.ndarray) -> np.ndarray:
-    """The images, then their mirror images."""
-    return np.concatenate([images, images[:, :, ::-1]])
+    def batch(self, numbers: np.ndarray, *, draw: int = 0, seed: int = 0) -> Batch:
+        """These examples, all of one bucket, as :class:`~.objectives.DiffusionObjective` takes them.
 
+        Where a picture has several captions, (seed, draw, number) pick one.
+        """
+        picked = [divmod(int(number), len(self._bucket_of)) for number in numbers]  # (way, picture)
+        size = self.sizes[self._bucket_of[picked[0][1]]]
+        rows = [self.latents[picture] for _, picture in picked]
+        means, deviations = zip(*(self.layout.read(row, size, way) for row, (way, _) in zip(rows, picked, strict=True)), strict=True)
+        texts = [self._caption(picture, draw, seed, int(number)) for (_, picture), number in zip(picked, numbers, strict=True)]
+        embeds, pooled = self.text_layout.read([self.texts[row] for row in texts])
+        batch = {"latent_mean": torch.stack(means), "latent_std": torch.stack(deviations), "prompt_embeds": embeds, "pooled": pooled,
+                 "time_ids": torch.stack([self._time_ids[way, picture] for way, picture in picked])}
+        if not self.has_condition:
+            return batch
+        conditions = [self.layout.condition(row, size, way) for row, (way, _) in zip(rows, picked, strict=True)]
+        return {**batch, "condition": to_unit(np.stack(conditions))}
 
-def time_ids(sizes: np.ndarray, height: int, width: int) -> torch.Tensor:
-    """SDXL's micro-conditioning ``(N, 6)``: original height and width, crop top and left (0), target height and width.
-
-    Source: Podell et al. 2023, section 2.2; the order is that of ``StableDiffusionXLPipeline._get_add_time_ids``.
-    """
-    rest = np.broadcast_to([0, 0, height, width], (len(sizes), 4))
-    return torch.from_numpy(np.concatenate([sizes, rest], 1)).float()
-
-
-@torch.no_grad()
-def encode_pictures(pipeline: StableDiffusionXLPipeline, images: np.ndarray, chunk: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(N, H, W, 3)`` uint8 to the mean and standard deviation of scaled latents, each ``(N, C, h, w)`` on the CPU."""
-    parts = []
-    for start in tqdm(range(0, len(images), chunk), desc="latents", unit="batch", mininterval=1):
-        pixels = to_signed(images[start : start + chunk]).to(pipeline.vae.device, pipeline.vae.dtype)
-        parts.append(pipeline.vae.encode(pixels).latent_dist)
-    factor = pipeline.vae.config.scaling_factor
-    return tuple(torch.cat([getattr(p, name).float().cpu() for p in parts]) * factor for name in ("mean", "std"))
+    def _caption(self, picture: int, draw: int, seed: int, number: int) -> int:
+        """The row of the caption that this draw shows."""
+        first, count = int(self._first[picture]), int(self._first[picture + 1] - self._first[picture])
+        return int(self._captions[first + (derive_seed("caption", seed, draw, number) % count if count > 1 else 0)])

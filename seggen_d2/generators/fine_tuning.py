@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
 
 from seggen_d2.captions import read_captions_of
@@ -16,14 +16,16 @@ from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
 from seggen_d2.segmentation import default_palette
+from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.sources import load_dataset
 
+from .cache import CacheOptions
 from .directory import KINDS, base_licence, load_base, read_card, save_generator
-from .examples import LabelledExamples, read_labelled
+from .examples import LabelledExamples, build_examples
 from .geometry import Geometry
 from .objectives import DiffusionObjective, Mask2ImgObjective, Text2MaskObjective
 from .prompts import check_captions
-from .training import TrainingOptions, example_numbers, train
+from .training import TrainingOptions, start_processes, train
 
 log = logging.getLogger(__name__)
 CONDITION_CHANNELS = (16, 32, 96, 256)
@@ -70,14 +72,16 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
         log.info("%s in %s is finished; remove the folder to train it anew", kind, output)
         return
     torch.manual_seed(options.training.seed)
-    pipeline, objective, examples, source, palette = _prepare(kind, options)
     if dry_run:
-        print_plan(objective, examples, options)
+        with tempfile.TemporaryDirectory() as folder:
+            _, objective, examples, _, _ = _prepare(kind, options, Path(folder))
+            print_plan(objective, examples, options)
         return
+    pipeline, objective, examples, source, palette = _prepare(kind, options, output / "cache")
     identity = {"kind": kind, "base": options.base, "dataset": source.name, "geometry": asdict(options.geometry),
                 "caption_dropout": options.caption_dropout}
     facts = train(objective, examples, options.training, output / "training", identity=identity)
-    if not PartialState().is_main_process:
+    if not start_processes().is_main_process:
         return
     save_options(output, options)
     shutil.rmtree(output / "model", ignore_errors=True)  # without its card it was never finished
@@ -88,18 +92,18 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_r
     write_json(output / "facts.json", facts)
 
 
-def _prepare(kind: str, options: GeneratorOptions):
+def _prepare(kind: str, options: GeneratorOptions, folder: Path):
     source = load_dataset(options.dataset, task="semantic")
-    captions = {name: given[0] for name, given in read_captions_of(source, options.captions, options.dataset).items()}
+    captions = read_captions_of(source, options.captions, options.dataset)
     pipeline = load_base(options.base).to("cuda" if torch.cuda.is_available() else "cpu")
     _check_size(pipeline, options)
     check_captions(captions, pipeline, cut=options.long_captions == "cut", where=options.captions)
     palette = default_palette(len(source.categories))
-    pictures = read_labelled(source, captions, palette, options.geometry.height, options.geometry.width)
     for network in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
         network.requires_grad_(False)
     target = "color_map" if kind == "text2mask" else "image"
-    examples = LabelledExamples(pictures, pipeline, target=target)
+    examples = build_examples(source, captions, mask_codec(source.task, palette, source.categories), palette, pipeline, options.geometry,
+                              folder, target=target, options=CacheOptions())
     return pipeline, make_objective(kind, pipeline, options.caption_dropout), examples, source, palette
 
 
@@ -139,7 +143,7 @@ def print_plan(objective: DiffusionObjective, examples: LabelledExamples, option
     seconds = []
     for draw in range(3):
         began = time.monotonic()
-        batch = examples.batch(example_numbers(len(examples), options.training.batch, draw, options.training.seed))
+        batch = examples.batch(examples.numbers(draw, options.training.batch, options.training.seed), draw=draw)
         objective(batch, torch.Generator().manual_seed(draw)).backward()
         seconds.append(time.monotonic() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
