@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import json_bytes
+from seggen_d2.foundation.pictures import open_picture
 
 from .format import KINDS, Rejection, Sample, check_name, index_name, tar_blocks, tar_name
 from .index import index_bytes, index_rows
@@ -121,13 +120,8 @@ class BankWriter:
 
 def _check_sizes(sample: Sample, where: str) -> None:
     for name, data, kind in (("image", sample.image, "JPEG"), ("mask", sample.mask, "PNG")):
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                found, size = image.format, (image.height, image.width)
-        except (UnidentifiedImageError, OSError) as error:
-            raise SegGenError(
-                f"the {name} of {where} cannot be read", expected=f"a {kind}", found=str(error)
-            ) from error
+        with open_picture(data, f"the {name} of {where}", f"a {kind}") as image:
+            found, size = image.format, (image.height, image.width)
         if (found, size) != (kind, (sample.height, sample.width)):
             raise SegGenError(
                 f"the {name} of {where} does not fit its record",

@@ -107,8 +107,8 @@ _C.TEST.IMS_PER_BATCH = 1  # images at once (ours)
 _C.SEGGEN = CfgNode()
 _C.SEGGEN.ENGINE = "auto"  # auto | transformers | detectron2
 _C.SEGGEN.DATASETS = []  # dataset YAML files; each registers the name it holds
-_C.SEGGEN.BANKS = []  # banks to swap from: folders, or names of folders in SEGGEN.BANK_ROOT
-_C.SEGGEN.BANK_ROOT = ""  # folder of banks that are called by their folders' names; "" is none
+_C.SEGGEN.BANKS = []  # banks to swap from: folders, URLs (s3://bucket/bank), or names of folders in SEGGEN.BANK_ROOT
+_C.SEGGEN.BANK_ROOT = ""  # folder, or URL, of banks that are called by their folders' names; "" is none
 _C.SEGGEN.BANK_WEIGHTS = []  # how often each bank is drawn from; [] is by their sizes
 _C.SEGGEN.P_AUG = 0.6  # probability that a real sample is swapped for a synthetic one, where SEGGEN.STAGES is empty;
 #                        of no effect without SEGGEN.BANKS

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from fvcore.common.config import CfgNode
 
+from seggen_d2.bank.store import is_url, join
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mapping import DatasetMapper, SemanticTargets, test_augmentations, training_augmentations
 from seggen_d2.mixing import Stage, SwapMapper, stages_from
@@ -77,10 +78,10 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
 
 
 def bank_folders(cfg: CfgNode) -> list[str]:
-    """The folders of ``SEGGEN.BANKS``; a name that is no folder is one in ``SEGGEN.BANK_ROOT``."""
+    """The folders and URLs of ``SEGGEN.BANKS``; a name that is neither is a bank in ``SEGGEN.BANK_ROOT``."""
     root = cfg.SEGGEN.BANK_ROOT
     banks = [str(bank) for bank in cfg.SEGGEN.BANKS]
-    return [bank if Path(bank).is_dir() or not root else str(Path(root) / bank) for bank in banks]
+    return [bank if is_url(bank) or Path(bank).is_dir() or not root else join(root, bank) for bank in banks]
 
 
 def check_classes(cfg: CfgNode, categories: Categories) -> None:

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes
+from seggen_d2.foundation.pictures import open_picture
 
 from .categories import Categories
 
@@ -40,16 +41,12 @@ def read_png(source: str | os.PathLike | bytes, where: str, what: str, expected:
     """Pillow's mode of an image file, given by its path or its bytes, and its pixels.
 
     Raises:
-        SegGenError: the file is missing, empty, truncated, a JPEG or no image; it is called ``what`` ``where``.
+        SegGenError: the file is missing, empty, truncated, enormous, a JPEG or no image; it is called ``what`` ``where``.
     """
     data = source if isinstance(source, bytes) else read_bytes(Path(source), what)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            kind, mode, array = image.format, image.mode, np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise SegGenError(f"{what} {where} cannot be read", expected=expected, found=str(error),
-                          remedy="it may be truncated: make or copy it again") from error
+    with open_picture(data, f"{what} {where}", expected) as image:
+        image.load()
+        kind, mode, array = image.format, image.mode, np.asarray(image)
     if kind in ("JPEG", "WEBP"):  # blurred ids may still be valid ones
         raise SegGenError(f"{what} {where} is compressed with loss", expected=expected, found=kind,
                           remedy="make it again as PNG, from the original labels")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes
+from seggen_d2.foundation.pictures import open_picture
 from seggen_d2.segmentation import Categories, check_labels, read_label_map
 
 _DEEP = ("I", "F")  # Pillow's modes that it would cut off at 255, not scale
@@ -48,19 +48,15 @@ def open_image(source: str | os.PathLike | bytes, where: str = "") -> Image.Imag
     """Read an image as a decoded RGB image of Pillow's, which keeps its EXIF data.
 
     Raises:
-        SegGenError: the file is missing, empty, truncated, no image, or grey of more than 8 bits.
+        SegGenError: the file is missing, empty, truncated, enormous, no image, or grey of more than 8 bits.
     """
     where = where or str(source)
     data = source if isinstance(source, bytes) else read_bytes(Path(source), "image")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            if image.mode.startswith(_DEEP):
-                raise ValueError(f"mode {image.mode}: more than 8 bits a pixel; save it as 8-bit RGB")
-            return image if image.mode == "RGB" else image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise SegGenError(f"image {where} cannot be read", expected="a JPEG or PNG", found=str(error),
-                          remedy="it may be truncated: make or copy it again") from error
+    with open_picture(data, f"image {where}") as image:
+        image.load()
+        if image.mode.startswith(_DEEP):
+            raise ValueError(f"mode {image.mode}: more than 8 bits a pixel; save it as 8-bit RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def read_sample(record: dict[str, Any], categories: Categories) -> tuple[np.ndarray, np.ndarray]:

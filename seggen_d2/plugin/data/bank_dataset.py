@@ -27,13 +27,13 @@ class PluginBank(Bank):
     Members are compared with their checksums, and records have Detectron2's ``BoxMode`` where they have boxes.
 
     Args:
-        root: the bank's folder. name: what it is called in ``bank://`` paths; the folder's name by default.
+        root: the bank's folder, or an fsspec URL. name: what it is called in ``bank://`` paths; the folder's name by default.
     """
 
     def __init__(self, root: str | os.PathLike, name: str | None = None):
         super().__init__(root, name, check=True)
 
-    def _open(self, shards: Sequence[str]) -> None:
+    def _open(self, shards: Sequence[str] | None) -> None:
         serve_bank_paths()
         super()._open(shards)
 

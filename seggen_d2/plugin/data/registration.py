@@ -20,6 +20,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from seggen_d2.bank import read_info
 from seggen_d2.bank.info import INFO_FILE
+from seggen_d2.bank.store import is_url, join, locate, open_store
 from seggen_d2.foundation.errors import SegGenError, nearest
 from seggen_d2.segmentation import Categories
 from seggen_d2.sources import FolderSource
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 LIKE = ("ade20k_sem_seg_train", "coco_2017_train_panoptic", "coco_2017_train")
 BANKS = {f"seggen_{like}_{strategy}": like for like in LIKE for strategy in ("masksyn", "imgsyn")}
 _searched: list[str] = []  # roots that register_all was given, for the messages
-_left_out: dict[str, Path] = {}  # banks under them that do not fit, by name
+_left_out: dict[str, Path | str] = {}  # banks under them that do not fit, by name
 
 
 def register_all(root: str | os.PathLike) -> list[str]:
@@ -48,30 +49,31 @@ def register_all(root: str | os.PathLike) -> list[str]:
     Raises:
         SegGenError: ``root`` is no folder, or a name in it is another dataset's.
     """
-    root = Path(root)
-    if not root.is_dir():
+    place = locate(root)
+    if isinstance(place, Path) and not place.is_dir():
         raise SegGenError(
             f"the folder of banks {root} does not exist",
             expected="a folder with " + ", ".join(sorted(BANKS)),
             found="no such folder",
             remedy="check SEGGEN.BANK_ROOT, or the argument of register_all",
         )
-    if str(root.resolve()) not in _searched:
-        _searched.append(str(root.resolve()))
-    found = [name for name in BANKS if (root / name / INFO_FILE).is_file() and _register_fitting(name, root / name)]
+    if str(place) not in _searched:
+        _searched.append(str(place))
+    roots = {name: locate(join(place, name)) for name in BANKS}
+    found = [name for name, bank in roots.items() if open_store(bank).facts(INFO_FILE) and _register_fitting(name, bank)]
     logger.info("banks under %s: %s", root, ", ".join(found) or "none (looked for " + ", ".join(BANKS) + ")")
     return found
 
 
-def _register_fitting(name: str, root: Path) -> bool:
+def _register_fitting(name: str, root: Path | str) -> bool:
     """Register the bank at ``root`` by a name of ``BANKS``; whether it fits, which is told once where it does not."""
     try:
         register_bank(name, root, like=BANKS[name])
     except SegGenError as error:
         if name in DatasetCatalog:
             raise
-        if _left_out.get(name) != root.resolve():
-            _left_out[name] = root.resolve()
+        if _left_out.get(name) != root:
+            _left_out[name] = root
             logger.warning("bank %s is left out: %s", name, error.problem)
         return False
     return True
@@ -96,14 +98,14 @@ def register_bank(name: str, path: str | os.PathLike, *, like: str) -> None:
 
     Args:
         name: what configs call it, in ``SEGGEN.BANKS`` or ``DATASETS.TRAIN``.
-        path: the bank's folder.
+        path: the bank's folder, or an fsspec URL.
         like: the registered dataset whose label space it shares, ``"ade20k_sem_seg_train"`` for example.
 
     Raises:
         SegGenError: there is no bank at ``path``, ``like`` is not registered, label spaces differ, or ``name`` is
             another dataset's.
     """
-    root = Path(path).resolve()
+    root = locate(path)
     check_registered([like], f"register_bank({name!r}, like=...)")
     check_label_space(read_bank_info(root, f"register_bank({name!r})"), root, like)
     identity = {"bank_root": str(root), "bank_like": like}  # a project may change the metadata of `like` meanwhile
@@ -171,8 +173,8 @@ def is_bank(name: str) -> bool:
     return name in DatasetCatalog and bool(MetadataCatalog.get(name).get("bank_root"))
 
 
-def bank_root(name: str, key: str = "SEGGEN.BANKS") -> Path:
-    """The folder of the bank ``name``: a registered bank's, or a folder's own path.
+def bank_root(name: str, key: str = "SEGGEN.BANKS") -> Path | str:
+    """The folder or URL of the bank ``name``: a registered bank's, or its own path or URL.
 
     Raises:
         SegGenError: it is neither; the nearest names are given, and where banks were looked for. Or
@@ -186,9 +188,9 @@ def bank_root(name: str, key: str = "SEGGEN.BANKS") -> Path:
                 expected="the name of a registered bank, or a bank's folder",
                 remedy="real datasets belong into DATASETS.TRAIN",
             )
-        return Path(root)
-    if Path(name).is_dir():
-        return Path(name).resolve()
+        return locate(root)
+    if is_url(name) or Path(name).is_dir():
+        return locate(name)
     registered = list(filter(is_bank, DatasetCatalog))
     raise SegGenError(
         f"{key}: {name!r} is neither a registered bank nor a folder",
@@ -204,17 +206,17 @@ def _hint(name: str) -> str:
     return f"; put the bank into BANK_ROOT/{name} and set SEGGEN.BANK_ROOT (or call register_all)" if name in BANKS else ""
 
 
-def read_bank_info(root: Path, key: str) -> Any:
+def read_bank_info(root: Path | str, key: str) -> Any:
     """The description of the bank at ``root``.
 
     Raises:
         SegGenError: ``root`` does not exist or holds no bank.
     """
-    if not (root / INFO_FILE).is_file():
+    if not open_store(root).facts(INFO_FILE):
         raise SegGenError(
             f"{key}: there is no bank at {root}",
             expected=f"a folder with {INFO_FILE}, index/ and shards/",
-            found="a folder without it" if root.is_dir() else "no such folder",
+            found="a folder without it" if Path(root).is_dir() else "nothing of that name" if is_url(root) else "no such folder",
             remedy="check the path; tools/synthesize.py and tools/import_bank.py make banks",
         )
     return read_info(root)
