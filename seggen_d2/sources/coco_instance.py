@@ -51,7 +51,7 @@ class CocoInstanceSource(CocoSource):
         if number < 0:
             return None
         if isinstance(segmentation, list):
-            segmentation = [p for p in segmentation if _is_polygon(p, where)]
+            segmentation = [p for p in segmentation if is_polygon(p, where)]
             if not segmentation:
                 _logger.warning("%s is left out: it has no polygon of three points or more", where)
                 return None
@@ -65,7 +65,12 @@ class CocoInstanceSource(CocoSource):
         return {**annotation_facts(item, number, where), "bbox_mode": XYWH_ABS, "segmentation": segmentation}
 
 
-def _is_polygon(polygon: Any, where: str) -> bool:
+def is_polygon(polygon: Any, where: str) -> bool:
+    """Whether a polygon has three points or more.
+
+    Raises:
+        SegGenError: it is no list of coordinates.
+    """
     numbers = isinstance(polygon, list) and all(isinstance(v, (int, float)) and abs(v) <= FAR for v in polygon)
     if not numbers or len(polygon) % 2:
         raise SegGenError(

@@ -15,11 +15,12 @@ from seggen_d2.segmentation import Categories
 from .coco_instance import CocoInstanceSource
 from .coco_panoptic import CocoPanopticSource
 from .folder import FolderSource
+from .splits import read_list
 
 NEEDED = {  # the keys that a dataset of each task must have, and those that mean nothing there
     "semantic": (("masks", "categories"), ("json",)),
-    "panoptic": (("json", "masks"), ("attributes",)),
-    "instance": (("json",), ("masks", "attributes")),
+    "panoptic": (("json", "masks"), ("attributes", "files")),
+    "instance": (("json",), ("masks", "attributes", "files")),
 }
 TASKS = tuple(NEEDED)
 
@@ -52,6 +53,7 @@ class DatasetFile:
             serve; a file's name, such as ``panoptic_coco_categories.json``, replaces them.
         ignore_id: the id of unlabelled pixels.
         attributes: JSON of what is known beyond labels, ``{image_id: {"scene": words, "categories": {name: words}}}``.
+        files: a text file of the images to use, an image id (the path below ``images`` without its ending) a line.
         limit: use the first so many images by name; 0 for all.
     """
 
@@ -63,6 +65,7 @@ class DatasetFile:
     categories: list | str = ""
     ignore_id: int = 255
     attributes: str = ""
+    files: str = ""
     limit: int = 0
 
 
@@ -84,7 +87,8 @@ def load_dataset(path: str | os.PathLike, task: str = "") -> Source:
     if spec.task == "semantic":
         categories = Categories.from_json({"items": spec.categories, "ignore_id": spec.ignore_id}, f"{path}: categories")
         attributes = read_json(path.parent / spec.attributes, "attributes") if spec.attributes else {}
-        return FolderSource(spec.name, images, path.parent / spec.masks, categories, attributes, spec.limit)
+        listed = read_list(path.parent / spec.files) if spec.files else None
+        return FolderSource(spec.name, images, path.parent / spec.masks, categories, attributes, spec.limit, listed=listed)
     category_file = str(path.parent / str(spec.categories)) if spec.categories else ""
     shared = {"ignore_id": spec.ignore_id, "category_file": category_file, "limit": spec.limit}
     json = path.parent / spec.json

@@ -15,6 +15,11 @@ from seggen_d2.segmentation import Categories
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The image files below ``folder`` by name; hidden ones are none."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.name[0] != ".")
+
+
 @dataclass(frozen=True)
 class FolderSource:
     """A labelled dataset on disk.
@@ -25,6 +30,8 @@ class FolderSource:
         masks: folder of masks; ``masks/a/b.png`` belongs to ``images/a/b.jpg``.
         categories: the label space of the masks.
         attributes: per ``image_id``, words for the captioner.
+        limit: use the first so many images by name; 0 for all.
+        listed: the ids of the images to use; None takes the whole folder.
     """
 
     name: str
@@ -34,6 +41,7 @@ class FolderSource:
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     limit: int = 0
     task: str = "semantic"
+    listed: tuple[str, ...] | None = None
 
     def records(self) -> list[dict[str, Any]]:
         """All records by name; image headers were read once for their sizes.
@@ -79,10 +87,23 @@ class FolderSource:
         for folder in (self.images, self.masks):
             if not folder.is_dir():
                 raise SegGenError(f"dataset {self.name}: folder {folder} does not exist", remedy="check the paths in the dataset's YAML file")
-        files = sorted(p for p in self.images.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.name[0] != ".")
+        files = images_below(self.images)
         if not files:
             raise SegGenError(f"dataset {self.name}: folder {self.images} holds no images", expected=", ".join(IMAGE_ENDINGS), found="none")
-        return files[: self.limit or None]
+        return (files if self.listed is None else self._chosen(files, self.listed))[: self.limit or None]
+
+    def _chosen(self, files: list[Path], listed: tuple[str, ...]) -> list[Path]:
+        known = {self.image_id(file): file for file in files}
+        lacking = [name for name in listed if name not in known]
+        if lacking or not listed:
+            raise SegGenError(f"dataset {self.name}: its list of images names {len(lacking)} of {len(listed)} that are not there",
+                              expected=f"ids of images in {self.images}, such as {next(iter(known))}", found=", ".join(lacking[:5]) or "an empty list",
+                              remedy="mend the list (key files), or copy the images")
+        return sorted(known[name] for name in set(listed))
+
+    def image_id(self, image: Path) -> str:
+        """What an image is called: its path below the folder, without its ending."""
+        return image.relative_to(self.images).with_suffix("").as_posix()
 
     def mask_of(self, image: Path) -> Path:
         """Where the mask of one of :attr:`files` lies."""
@@ -94,7 +115,7 @@ class FolderSource:
         Raises:
             SegGenError: the image's header cannot be read.
         """
-        image_id = image.relative_to(self.images).with_suffix("").as_posix()
+        image_id = self.image_id(image)
         try:
             with Image.open(image) as header:
                 width, height = header.size
