@@ -109,7 +109,8 @@ def to_bytes(values: torch.Tensor, precision: str, what: str) -> bytes:
     Raises:
         SegGenError: one is not finite, or too large for float16.
     """
-    array = values.float().cpu().numpy().astype(PRECISIONS[precision])
+    with np.errstate(over="ignore"):  # told below
+        array = values.float().cpu().numpy().astype(PRECISIONS[precision])
     if not np.isfinite(array).all():
         raise SegGenError(f"{what} cannot be stored as {precision}", expected="finite values",
                           found=f"{np.count_nonzero(~np.isfinite(array))} of {array.size} are not",
