@@ -3,7 +3,8 @@
 
 Give a folder of images with a folder of masks (single-channel PNGs of ids, masks/a/b.png for images/a/b.jpg), or a
 dataset's YAML file (semantic, or COCO's panoptic and instance formats; see datasets/README.md). JPEGs are copied byte
-for byte, other images become JPEG. Finished shards are the resume state: after any stop, the same command goes on.
+for byte, other images become JPEG. Finished shards are the resume state: after any stop, the same command goes on, and
+shards that were damaged meanwhile are made anew.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--like", metavar="DATASET", help="take the categories from a dataset that Detectron2 knows, to the letter (needs Detectron2)")
     words.add_argument("--ignore-id", type=int, default=255, help="the masks' id of unlabelled pixels, with --categories (default: 255)")
     words.add_argument("--reduce-zero", action="store_true", help="masks hold 0 for unlabelled and ids from 1, as ADE20K's do")
-    words.add_argument("--output", required=True, type=Path, metavar="DIR", help="the bank's folder")
+    words.add_argument("--output", required=True, metavar="BANK", help="the bank's folder, or a URL such as s3://bucket/bank")
     words.add_argument("--strategy", default="imgsyn", help="what the samples are: imgsyn, masksyn, or a word of your own (default: imgsyn)")
     words.add_argument("--source-pattern", default="", metavar="REGEX",
                        help="finds the name of the real image in a file's stem: its first group, or all it matches (default: the path in its folder); "
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--limit", type=int, default=0, help="import the first so many (default: all)")
     words.add_argument("--shard-size", type=int, default=1000, help="samples a shard (default: 1000)")
     words.add_argument("--keep-going", action="store_true", help="leave out images that cannot be used, and list them in the bank")
+    words.add_argument("--no-check", action="store_true", help="trust the shards that are there by their length, instead of reading them for damage")
     words.add_argument("--threads", type=int, default=min(4, os.cpu_count() or 1), help="images read at once")
     return words
 
@@ -90,7 +92,7 @@ def main() -> None:
 
     names = ("strategy", "source_pattern", "quality", "reduce_zero", "shard_size", "limit", "keep_going")
     options = ImportOptions(**{name: getattr(given, name) for name in names})
-    summary = import_bank(open_source(given), given.output, options, licence=given.licence, threads=given.threads)
+    summary = import_bank(open_source(given), given.output, options, licence=given.licence, threads=given.threads, check=not given.no_check)
     print(f"bank {given.output}: {summary}")
     if summary.may_be_shifted and (given.like or "").startswith("ade20k_"):
         print(f"warning: ADE20K's own masks hold 0 for unlabelled, and none of these pixels is: unless they were prepared for {given.like}, "

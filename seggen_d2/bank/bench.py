@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from seggen_d2.foundation.files import write_bytes
+from seggen_d2.foundation.measure import interleaved, median_ratio
 from seggen_d2.segmentation import Categories, default_palette, histogram, label_map_png
 
 from .export import export_folders
@@ -26,6 +27,7 @@ from .format import KINDS, Sample, index_path, member_offsets, tar_path
 from .info import BankInfo
 from .paths import bank_path_manager, open_member
 from .reader import Bank
+from .verify import verify_bank
 
 SIDE = 512  # pixels; ADE20K's usual crop
 PER_SHARD = 1000
@@ -58,8 +60,18 @@ def bank_read_rows(reads: int = 10_000, samples: int = 256) -> list[dict[str, An
                 "bank read, png, both through iopath", *[lambda path: _read_managed(manager, path)] * 2, paths, reads
             )
         )
+        rows.append(_verify_row(bank.root))
         bank.close()
     return rows
+
+
+def _verify_row(root: Path, turns: int = 9) -> dict[str, Any]:
+    """Seconds to read a bank and compare every byte, against reading its files."""
+    files = [path for folder in ("index", "shards") for path in sorted((root / folder).iterdir())]
+    seconds = interleaved([lambda _: verify_bank(root), lambda _: [path.read_bytes() for path in files]], turns)
+    checked, plain = map(statistics.median, seconds)
+    size = sum(path.stat().st_size for path in files) / 1e6
+    return _row(f"bank verified, {size:.0f} MB", checked * 1e3, "ms", median_ratio(*seconds), f"plain reading {plain * 1e3:.1f} ms")
 
 
 def index_rows(samples: int = 1_200_000) -> list[dict[str, Any]]:

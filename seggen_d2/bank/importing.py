@@ -100,6 +100,7 @@ def import_bank(
     *,
     licence: str = "not stated",
     threads: int = 1,
+    check: bool = True,
 ) -> ImportSummary:
     """Make a bank of ``source`` in ``root``, shard by shard; finished shards are left as they are.
 
@@ -112,6 +113,8 @@ def import_bank(
         options: what decides the samples.
         licence: of the images, kept in ``bank.json``.
         threads: images that are read at once; the bytes do not depend on it.
+        check: shards that are there are read and compared with their checksums, and damaged ones made anew; False goes by
+            their length.
 
     Raises:
         SegGenError: ``root`` holds a bank of another source or other options; or an image or mask is missing, broken,
@@ -128,7 +131,8 @@ def import_bank(
         f"{options.strategy}-{shard:05d}": range(start, min(start + options.shard_size, total))
         for shard, start in enumerate(range(0, total, options.shard_size))
     }
-    todo = {shard: numbers for shard, numbers in plan.items() if not writer.is_finished(shard)}
+    finished = writer.finished(plan, check)
+    todo = {shard: numbers for shard, numbers in plan.items() if shard not in finished}
     done = total - sum(map(len, todo.values()))
     with _pool(threads) as pool, tqdm(total=total, initial=done, desc="import", unit="image", mininterval=1) as bar:
         for shard, numbers in todo.items():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import json_bytes
@@ -57,12 +58,16 @@ class BankWriter:
         problem = shard_problem(self.store, shard)
         return self._tell(shard, problem or (self._damage(shard) if check else ""))
 
-    def finished(self, shards: Iterable[str]) -> set[str]:
-        """Those of ``shards`` that are whole, by two listings: on an object store far fewer requests than one by one."""
+    def finished(self, shards: Iterable[str], check: bool = False) -> set[str]:
+        """Those of ``shards`` that :meth:`is_finished`, by two listings: on an object store far fewer requests than one by one."""
         found = Shards(self.store)
         begun = {*found.begun}
         problems = found.problems([shard for shard in shards if shard in begun])
-        return {shard for shard, problem in problems.items() if self._tell(shard, problem)}
+        whole = {shard for shard, problem in problems.items() if self._tell(shard, problem)}
+        if not check:
+            return whole
+        bar = tqdm(sorted(whole), desc="check", unit="shard", mininterval=1, disable=None)
+        return {shard for shard in bar if self._tell(shard, self._damage(shard))}
 
     def _tell(self, shard: str, problem: str) -> bool:
         if problem and any(self.store.facts(name) for name in (index_name(shard), tar_name(shard))):
