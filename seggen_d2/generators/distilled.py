@@ -8,6 +8,7 @@ Diffusers translates all of them; what is checked here is that every weight has 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import torch
@@ -48,6 +49,8 @@ def _read(pipeline: DiffusionPipeline, distilled: Distilled) -> tuple[dict[str, 
     """Weights and alphas by diffusers' names."""
     place, name = distilled.hub_name or (distilled.weights, None)
     try:
+        if name is None and not Path(place).is_file():
+            raise FileNotFoundError("no such file")
         return pipeline.lora_state_dict(place, weight_name=name, unet_config=pipeline.unet.config, use_safetensors=True)
     except (OSError, SafetensorError) as error:
         raise SegGenError(f"distilled weights {distilled.weights} cannot be opened", expected="a whole safetensors file",
