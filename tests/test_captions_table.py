@@ -25,6 +25,7 @@ from seggen_d2.captions import (
 from seggen_d2.captions import dataset as dataset_module
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import Categories, Category, label_map_png
+from seggen_d2.segmentation.masks import InstanceMask, InstanceObject, Segment, SegmentMask, SemanticMask
 from seggen_d2.sources import load_dataset
 
 FACTS = {"captioner": "test", "model": "m", "licence": "l"}
@@ -112,7 +113,7 @@ def test_only_images_without_captions_are_captioned(folder):
 
 
 def test_a_stopped_run_goes_on_with_the_same_batches(folder, monkeypatch):
-    monkeypatch.setattr(dataset_module, "CHUNK", 1)
+    monkeypatch.setattr(dataset_module, "CHUNK", 2)
     source, whole = load_dataset(folder / "dataset.yaml"), Recorder()
     with pytest.raises(KeyboardInterrupt):
         caption_dataset(source, Recorder(stop_after=2), folder / "c.parquet", batch=2)
@@ -124,7 +125,7 @@ def test_a_stopped_run_goes_on_with_the_same_batches(folder, monkeypatch):
 
 
 def test_chunks_of_a_dataset_that_changed_are_made_again(folder, monkeypatch, caplog):
-    monkeypatch.setattr(dataset_module, "CHUNK", 1)
+    monkeypatch.setattr(dataset_module, "CHUNK", 2)
     with pytest.raises(KeyboardInterrupt):
         caption_dataset(load_dataset(folder / "dataset.yaml"), Recorder(stop_after=2), folder / "c.parquet", batch=2)
     (folder / "images" / "1.jpg").unlink()
@@ -133,7 +134,7 @@ def test_chunks_of_a_dataset_that_changed_are_made_again(folder, monkeypatch, ca
 
 
 def test_processes_share_the_chunks_and_make_one_table(folder, monkeypatch):
-    monkeypatch.setattr(dataset_module, "CHUNK", 1)
+    monkeypatch.setattr(dataset_module, "CHUNK", 2)
     source, meeting, captioners, tables = load_dataset(folder / "dataset.yaml"), threading.Barrier(2), [Recorder(), Recorder()], [None, None]
 
     def work(index):
@@ -158,8 +159,19 @@ def test_the_caption_names_what_is_there():
     labels = np.zeros((10, 20), dtype=np.uint8)
     labels[:4] = 2
     labels[6:8, 2:5] = labels[6:8, 10:14] = 1
-    request = CaptionRequest(np.zeros((10, 20, 3), np.uint8), labels, {"scene": "at dusk", "categories": {"sky": "orange"}})
+    request = CaptionRequest(np.zeros((10, 20, 3), np.uint8), SemanticMask(labels), {"scene": "at dusk", "categories": {"sky": "orange"}})
     assert LabelListCaptioner(categories, scene="a street")([request]) == [("a street at dusk with a road, an orange sky and two cars",)]
+
+
+@pytest.mark.parametrize(("crowd", "words"), [(False, "a scene with two cars and a sky"), (True, "a scene with many cars and a sky")])
+def test_segments_and_objects_count_though_they_touch(crowd, words):
+    categories = Categories((Category("car", True), Category("sky")))
+    ids = np.ones((10, 20), np.int32)
+    ids[2:, :8], ids[2:, 8:] = 2, 3
+    panoptic = SegmentMask(ids, (Segment(1, 1), Segment(2, 0, crowd), Segment(3, 0)))
+    objects = tuple(InstanceObject(ids == n, category, n == 2 and crowd) for n, category in ((1, 1), (2, 0), (3, 0)))
+    for mask in (panoptic, InstanceMask((10, 20), objects)):
+        assert LabelListCaptioner(categories)([CaptionRequest(np.zeros((10, 20, 3), np.uint8), mask)]) == [(words,)]
 
 
 def test_a_list_of_nothing_is_still_a_caption():

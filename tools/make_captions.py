@@ -1,33 +1,63 @@
 #!/usr/bin/env python
 """Caption every image of a labelled dataset, into a Parquet table that the generators read.
 
-The label-list captioner says what each label map holds: "a street with a road, two cars and a sky".
-A stopped run goes on with the same command.
+  label-list  says what each mask holds: "a street with a road, two cars and a sky"; needs no model
+  blip2       describes the picture by BLIP-2, in one or more captions an image
+
+A stopped run goes on with the same command. Several GPUs share the work:
+  accelerate launch --num_processes 4 tools/make_captions.py --captioner blip2 --beams 1x5 --nucleus 3 ...
+The published BLIP-2 models differ in licence: blip2-flan-t5-xl allows commercial use, blip2-opt-2.7b does not. The table
+tells which one was used. In bfloat16 both take some 9 GB of GPU memory, and more with the batch.
 """
 
 import argparse
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
-from seggen_d2.foundation.options import check_same_options
+
+
+def parser() -> argparse.ArgumentParser:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--dataset", required=True, help="dataset YAML of any task (see datasets/README.md)")
+    words.add_argument("--output", required=True, type=Path, help="folder for captions.parquet")
+    words.add_argument("--captioner", default="label-list", choices=("label-list", "blip2"))
+    words.add_argument("--batch", type=int, default=8, help="images at once (default 8)")
+    words.add_argument("--device", default="auto", help="of BLIP-2: auto (a GPU where there is one), cpu, cuda:0, ...")
+    own = words.add_argument_group("label-list")
+    own.add_argument("--scene", default="a scene", help="the words each caption opens with, e.g. 'a street'")
+    own.add_argument("--min-share", type=float, default=0.002, help="leave out categories under this share of an image")
+    own.add_argument("--max-names", type=int, help="at most so many categories a caption (10) or in BLIP-2's prompt (8)")
+    own = words.add_argument_group("blip2")
+    own.add_argument("--model", default="Salesforce/blip2-flan-t5-xl", help="folder or hub name (default %(default)s)")
+    own.add_argument("--licence", default="", help="of the model's weights, where it is not a published one")
+    own.add_argument("--beams", default="1x5", help="captions by beam search x beams kept; 0 for none (default 1x5)")
+    own.add_argument("--nucleus", type=int, default=0, help="captions by nucleus sampling, after those (default 0)")
+    own.add_argument("--top-p", type=float, default=0.9, help="nucleus: draw from the likeliest tokens that reach this together")
+    own.add_argument("--temperature", type=float, default=1.0, help="nucleus: above 1 more varied, below 1 safer")
+    own.add_argument("--max-tokens", type=int, default=40, help="the longest caption; the generators read 77 tokens")
+    own.add_argument("--prompt", default="", help="words to go on from; {labels} becomes what the mask holds")
+    own.add_argument("--label-prompt", action="store_true", help="ask with the mask's categories (a ready prompt with {labels})")
+    own.add_argument("--blocklist", default="", help="file of phrases that no caption may hold, one a line; 'none' for none")
+    own.add_argument("--seed", type=int, default=0, help="changes every nucleus draw")
+    own.add_argument("--dtype", default="auto", help="auto (bfloat16 on a GPU), float32, bfloat16, float16")
+    return words
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="dataset YAML (see datasets/README.md)")
-    parser.add_argument("--output", required=True, type=Path, help="folder for captions.parquet")
-    parser.add_argument("--scene", default="a scene", help="the words each caption opens with, e.g. 'a street'")
-    parser.add_argument("--min-share", type=float, default=0.002, help="leave out categories under this share of an image")
-    parser.add_argument("--max-names", type=int, default=10, help="at most so many categories a caption")
-    args = parser.parse_args()
-    from seggen_d2.captions import LabelListCaptioner, caption_dataset
-    from seggen_d2.sources import load_dataset
+    args = parser().parse_args()
+    from seggen_d2.captions.blip2 import LABEL_PROMPT, Blip2Options
+    from seggen_d2.captions.job import TABLE, CaptionOptions, LabelListOptions, make_captions, parse_beams
 
-    check_same_options(args.output, {**vars(args), "output": str(args.output)})
-    source = load_dataset(args.dataset, task="semantic")
-    captioner = LabelListCaptioner(source.categories, scene=args.scene, min_share=args.min_share, max_names=args.max_names)
-    captions = caption_dataset(source, captioner, args.output / "captions.parquet")
-    print(f"{len(captions)} captions in {args.output / 'captions.parquet'}, such as: {next(iter(captions.values()))!r}")
+    beams, width = parse_beams(args.beams)
+    blip2 = Blip2Options(
+        model=args.model, licence=args.licence, beams=beams, width=width, nucleus=args.nucleus, top_p=args.top_p,
+        temperature=args.temperature, max_tokens=args.max_tokens, prompt=LABEL_PROMPT if args.label_prompt else args.prompt,
+        max_names=args.max_names or 8, blocklist=args.blocklist, seed=args.seed, dtype=args.dtype,
+    )
+    labels = LabelListOptions(args.scene, args.min_share, args.max_names or 10)
+    captions = make_captions(CaptionOptions(args.dataset, args.captioner, labels, blip2), args.output, batch=args.batch, device=args.device)
+    first = next(iter(captions.values()))
+    print(f"{sum(map(len, captions.values()))} captions of {len(captions)} images in {args.output / TABLE}, such as: {first[0]!r}")
 
 
 if __name__ == "__main__":

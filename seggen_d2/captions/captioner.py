@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from seggen_d2.segmentation.masks import Mask
+
 
 @dataclass(frozen=True)
 class CaptionRequest:
@@ -15,13 +17,13 @@ class CaptionRequest:
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
-        labels: ``(H, W)`` category ids; a captioner that only looks at pictures leaves them alone.
+        mask: of the image; a captioner that only looks at pictures leaves it alone.
         attributes: ``{"scene": words, "categories": {name: words}}`` where the source knows more than labels.
         image_id: the image's name in its dataset; captioners that draw derive their seeds from it.
     """
 
     image: np.ndarray
-    labels: np.ndarray
+    mask: Mask
     attributes: dict[str, Any] = field(default_factory=dict)
     image_id: str = ""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 from tqdm import tqdm
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.sources import Source, read_sample
+from seggen_d2.sources import Source
+from seggen_d2.sources.masks import read_labelled
 
 from .captioner import Captioner, CaptionRequest
 from .table import read_caption_facts, read_captions, write_captions
 
-CHUNK = 32  # batches: what a stopped process loses at most
+CHUNK = 256  # images: what a stopped process loses at most
+READERS = 4  # threads that read the next batch while one is described
 _log = logging.getLogger(__name__)
 
 
@@ -42,9 +45,9 @@ def caption_dataset(
 ) -> dict[str, tuple[str, ...]]:
     """Caption every image of ``source`` into the table at ``path``.
 
-    Images that the table holds already are not captioned again. The others are cut into batches and these into chunks,
-    whatever the number of processes; a finished chunk is a file of its own beside the table, so that a stopped run
-    goes on with the same command and ends with the same captions.
+    Images that the table holds already are not captioned again. The others are cut into chunks, whatever the number of
+    processes; a finished chunk is a file of its own beside the table, so that a stopped run goes on with the same
+    command and ends with the same captions.
 
     Args:
         source: the dataset.
@@ -66,7 +69,7 @@ def caption_dataset(
     todo = [record for record in records if str(record["image_id"]) not in done]
     share.wait()  # until every process has seen the same table
     folder = path.with_name(path.name + ".parts")
-    chunks = [todo[start : start + batch * CHUNK] for start in range(0, len(todo), batch * CHUNK)]
+    chunks = _cut(todo, CHUNK)
     _caption_chunks(chunks, source, captioner, folder, batch, share)
     share.wait()
     if share.index == 0:
@@ -94,18 +97,28 @@ def _caption_chunks(
 ) -> None:
     mine = [number for number in range(len(chunks)) if number % share.count == share.index]
     label = f"captions ({captioner.name})" + (f" process {share.index + 1}/{share.count}" if share.count > 1 else "")
-    with tqdm(total=sum(len(chunks[number]) for number in mine), desc=label, unit="image", position=share.index) as bar:
+    with (
+        tqdm(total=sum(len(chunks[number]) for number in mine), desc=label, unit="image", position=share.index) as bar,
+        ThreadPoolExecutor(READERS) as pool,
+    ):
         for number in mine:
-            chunk, captions = chunks[number], _read_chunk(folder, number, chunks[number])
-            if captions is not None:
-                bar.update(len(chunk))
+            if _read_chunk(folder, number, chunks[number]) is not None:
+                bar.update(len(chunks[number]))
                 continue
-            captions = {}
-            for start in range(0, len(chunk), batch):
-                part = chunk[start : start + batch]
-                captions.update(zip(_names(part), captioner([_request(record, source) for record in part]), strict=True))
-                bar.update(len(part))
+            captions: dict[str, tuple[str, ...]] = {}
+            for requests in _read_ahead(_cut(chunks[number], batch), source, pool):
+                captions.update(zip((request.image_id for request in requests), captioner(requests), strict=True))
+                bar.update(len(requests))
             write_captions(_chunk_file(folder, number), captions, captioner.facts)
+
+
+def _read_ahead(batches: Sequence[list[dict[str, Any]]], source: Source, pool: Executor) -> Iterator[list[CaptionRequest]]:
+    """The batches, each read while the one before it is in use."""
+    coming: list[Future] = []
+    for records in [*batches, []]:
+        ready, coming = coming, [pool.submit(_request, record, source) for record in records]
+        if ready:
+            yield [request.result() for request in ready]
 
 
 def _read_chunk(folder: Path, number: int, chunk: list[dict[str, Any]]) -> dict[str, tuple[str, ...]] | None:
@@ -124,10 +137,14 @@ def _chunk_file(folder: Path, number: int) -> Path:
     return folder / f"chunk-{number:06d}.parquet"
 
 
+def _cut(records: Sequence[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
+    return [list(records[start : start + size]) for start in range(0, len(records), size)]
+
+
 def _names(records: Sequence[dict[str, Any]]) -> list[str]:
     return [str(record["image_id"]) for record in records]
 
 
 def _request(record: dict[str, Any], source: Source) -> CaptionRequest:
-    image, labels = read_sample(record, source.categories)
-    return CaptionRequest(image, labels, record.get("attributes", {}), str(record["image_id"]))
+    image, mask = read_labelled(record, source)
+    return CaptionRequest(image, mask, record.get("attributes", {}), str(record["image_id"]))

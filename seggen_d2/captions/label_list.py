@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from seggen_d2.segmentation import Categories
+from seggen_d2.segmentation.masks import Mask
 
 from .captioner import CaptionRequest
 
@@ -15,7 +16,9 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 class LabelListCaptioner:
-    """Say what the label map holds, largest area first; things are counted by connected regions.
+    """Say what the mask holds, largest area first.
+
+    Things are counted: by segments or objects where the mask has them, where a crowd is many; else by connected regions.
 
     Args:
         categories: the label space.
@@ -34,26 +37,47 @@ class LabelListCaptioner:
         return [(self._caption(request),) for request in batch]
 
     def _caption(self, request: CaptionRequest) -> str:
-        labelled = max(1, int((request.labels != self.categories.ignore_id).sum()))
-        areas = np.bincount(request.labels.ravel(), minlength=len(self.categories))[: len(self.categories)]
-        order = [i for i in np.argsort(-areas, kind="stable") if areas[i] > self.min_share * labelled]
-        counts = {self.categories.names[i]: self._count(request.labels == i, labelled) if self.categories.items[i].isthing else 1
-                  for i in order[: self.max_names]}
         opening = f"{self.scene} {request.attributes['scene']}" if request.attributes.get("scene") else self.scene
-        return list_caption(opening, counts, request.attributes.get("categories", {}))
+        return list_caption(opening, self.counts(request.mask), request.attributes.get("categories", {}))
 
-    def _count(self, here: np.ndarray, labelled: int) -> int:
-        regions = cv2.connectedComponentsWithStats(here.astype(np.uint8), connectivity=8)[2][1:, cv2.CC_STAT_AREA]
-        return max(1, int((regions > self.min_share * labelled).sum()))
+    def listed(self, request: CaptionRequest) -> str:
+        """``"a grey road and two cars"``; "" where the mask holds nothing."""
+        return list_names(self.counts(request.mask), request.attributes.get("categories", {}))
+
+    def counts(self, mask: Mask) -> dict[str, int]:
+        """The names of the categories that a mask holds, largest area first, and how many there are of each."""
+        labels = mask.labels()
+        areas = np.bincount(labels.ravel(), minlength=len(self.categories))[: len(self.categories)]
+        least = self.min_share * max(1, areas.sum())
+        order = [i for i in np.argsort(-areas, kind="stable") if areas[i] > least][: self.max_names]
+        return {self.categories.names[i]: _count(mask, labels, i, least) if self.categories.items[i].isthing else 1 for i in order}
+
+
+def _count(mask: Mask, labels: np.ndarray, category: int, least: float) -> int:
+    """How many things of a category there are that have more than ``least`` pixels; 10 where some are a crowd."""
+    if mask.task == "semantic":
+        here = (labels == category).astype(np.uint8)
+        areas = cv2.connectedComponentsWithStats(here, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+        return max(1, int((areas > least).sum()))
+    if mask.task == "instance":
+        parts = [(thing.iscrowd, int(thing.mask.sum())) for thing in mask.objects if thing.category_id == category]
+    else:
+        pixels = dict(zip(*(values.tolist() for values in np.unique(mask.ids, return_counts=True)), strict=True))
+        parts = [(segment.iscrowd, pixels[segment.id]) for segment in mask.segments if segment.category_id == category]
+    shown = [iscrowd for iscrowd, area in parts if area > least]
+    return len(NUMBERS) if any(shown) else max(1, len(shown))
 
 
 def list_caption(opening: str, counts: Mapping[str, int], looks: Mapping[str, str]) -> str:
     """``("a scene", {"road": 1, "car": 2}, {"road": "grey"})`` to ``"a scene with a grey road and two cars"``."""
+    listed = list_names(counts, looks)
+    return f"{opening} with {listed}" if listed else opening
+
+
+def list_names(counts: Mapping[str, int], looks: Mapping[str, str]) -> str:
+    """``({"road": 1, "car": 2}, {"road": "grey"})`` to ``"a grey road and two cars"``."""
     phrases = [_phrase(name, count, looks.get(name, "")) for name, count in counts.items()]
-    if not phrases:
-        return opening
-    listed = phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]
-    return f"{opening} with {listed}"
+    return " and ".join(filter(None, [", ".join(phrases[:-1]), *phrases[-1:]]))
 
 
 def _phrase(name: str, count: int, look: str) -> str:

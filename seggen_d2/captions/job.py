@@ -1,0 +1,90 @@
+"""What ``tools/make_captions.py`` does: the dataset, the captioner and this process's share put together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.options import check_same_options
+from seggen_d2.sources import load_dataset
+
+from .blip2 import Blip2Captioner, Blip2Options
+from .dataset import Share, caption_dataset
+from .label_list import LabelListCaptioner
+
+CAPTIONERS = ("label-list", "blip2")
+TABLE = "captions.parquet"
+_LONGEST_WAIT = timedelta(days=7)  # of one process for another's last chunk
+
+
+@dataclass(frozen=True)
+class LabelListOptions:
+    """The label-list captioner's; :class:`LabelListCaptioner` tells them."""
+
+    scene: str = "a scene"
+    min_share: float = 0.002
+    max_names: int = 10
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """What to caption, and by what.
+
+    Attributes:
+        dataset: a dataset YAML of any task.
+        captioner: ``label-list`` or ``blip2``.
+        label_list: the former's options.
+        blip2: the latter's.
+    """
+
+    dataset: str
+    captioner: str = "label-list"
+    label_list: LabelListOptions = field(default_factory=LabelListOptions)
+    blip2: Blip2Options = field(default_factory=Blip2Options)
+
+    def __post_init__(self) -> None:
+        check_choice("captioner", self.captioner, CAPTIONERS)
+
+    def deciding(self) -> dict:
+        """The options that decide the captions, flat."""
+        own = self.label_list if self.captioner == "label-list" else self.blip2
+        return {"dataset": self.dataset, "captioner": self.captioner, **asdict(own)}
+
+
+def parse_beams(text: str) -> tuple[int, int]:
+    """``"2x5"``, two captions of five beams, to ``(2, 5)``; ``"0"`` is none.
+
+    Raises:
+        SegGenError: it is neither.
+    """
+    count, _, width = text.partition("x")
+    if not count.isdigit() or not (width or "1").isdigit():
+        raise SegGenError("the beams cannot be read", expected="CAPTIONSxWIDTH such as 1x5, or 0 for none", found=repr(text))
+    return int(count), int(width or max(1, int(count)))
+
+
+def make_captions(options: CaptionOptions, output: Path, *, batch: int = 8, device: str = "auto") -> dict[str, tuple[str, ...]]:
+    """Caption the dataset into ``output/captions.parquet``; the same call goes on after any stop.
+
+    Under ``accelerate launch`` the processes share the images, each on its own device.
+
+    Returns:
+        ``{image_id: captions}``.
+
+    Raises:
+        SegGenError: an input is bad, or ``output`` was begun with other options.
+    """
+    check_range("batch", batch, 1, 4096)
+    source = load_dataset(options.dataset)
+    check_same_options(output, options.deciding())
+    if options.captioner == "label-list":
+        return caption_dataset(source, LabelListCaptioner(source.categories, **asdict(options.label_list)), output / TABLE, batch=batch)
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu", timeout=_LONGEST_WAIT)
+    captioner = Blip2Captioner(options.blip2, source.categories, state.device if device in ("auto", "cpu") else device)
+    share = Share(state.process_index, state.num_processes, state.wait_for_everyone)
+    return caption_dataset(source, captioner, output / TABLE, batch=batch, share=share)
+
