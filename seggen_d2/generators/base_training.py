@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from diffusers import StableDiffusionXLPipeline
 from tqdm import tqdm
 
@@ -23,10 +22,10 @@ from seggen_d2.sources.toy import toy_scene
 
 from .examples import encode_pictures
 from .images import resize_image, to_signed
-from .objectives import BaseObjective, VaeObjective
+from .objectives import BaseObjective, LossOptions, VaeObjective
 from .prompts import check_captions
 from .tiny_base import MAX_TOKENS, TinyBaseShape, build_tiny_base, parameter_count
-from .training import Batch, TrainingOptions, train
+from .training import Batch, Shuffled, TrainingOptions, start_processes, train
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ def dataset_pictures(dataset: str, captions: str, height: int, width: int) -> Pi
     return Pictures(np.stack(images), [texts[str(r["image_id"])][0] for r in records])
 
 
-class VaePictures:
+class VaePictures(Shuffled):
     """Pictures ``(B, 3, H, W)`` in [-1, 1], mirrored at random, mixed with flat-coloured drawings."""
 
     def __init__(self, pictures: Pictures, drawings: float):
@@ -105,7 +104,7 @@ class VaePictures:
     def __len__(self) -> int:
         return len(self.pictures.images)
 
-    def batch(self, numbers: np.ndarray) -> Batch:
+    def batch(self, numbers: np.ndarray, *, draw: int = 0, seed: int = 0) -> Batch:
         rng = np.random.default_rng(derive_seed("vae-batch", *map(int, numbers)))
         images = self.pictures.images[numbers].copy()
         for image in images:
@@ -128,7 +127,7 @@ def drawing(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return image
 
 
-class BasePictures:
+class BasePictures(Shuffled):
     """Latents of all pictures, both ways round, with their tokens; in memory, since a tiny base's latents are small."""
 
     def __init__(self, pictures: Pictures, pipeline: StableDiffusionXLPipeline):
@@ -141,7 +140,7 @@ class BasePictures:
     def __len__(self) -> int:
         return len(self.mean)
 
-    def batch(self, numbers: np.ndarray) -> Batch:
+    def batch(self, numbers: np.ndarray, *, draw: int = 0, seed: int = 0) -> Batch:
         return {"latent_mean": self.mean[numbers], "latent_std": self.std[numbers], "tokens": self.tokens[numbers],
                 "time_ids": self.time_ids.expand(len(numbers), 6)}
 
@@ -171,9 +170,9 @@ def train_base(options: BaseOptions, output: Path, *, licence: str) -> None:
                       identity={**identity, "drawings": options.drawings})
     pipeline.vae.requires_grad_(False)
     _set_scale(pipeline, pictures)
-    base_facts = train(BaseObjective(pipeline, options.caption_dropout), BasePictures(pictures, pipeline), options.base, output / "base",
+    base_facts = train(BaseObjective(pipeline, LossOptions(options.caption_dropout)), BasePictures(pictures, pipeline), options.base, output / "base",
                        identity={**identity, "caption_dropout": options.caption_dropout})
-    if not PartialState().is_main_process:
+    if not start_processes().is_main_process:
         return
     save_options(output, options)
     pipeline.to(dtype=torch.float16).save_pretrained(output / "model", safe_serialization=True)

@@ -70,7 +70,7 @@ def sample_rows(batch: int = 16, steps: int = 12, side: int = 48, turns: int = 3
         turns: both ways are measured once a turn; figures are medians over turns.
     """
     text2mask = _base(side)
-    mask2img = finished_pipeline(text2mask, make_objective("mask2img", text2mask, 0.0))
+    mask2img = finished_pipeline(text2mask, make_objective("mask2img", text2mask))
     mask2img.set_progress_bar_config(disable=True)
     options, captions, seeds = SamplerOptions(steps, guidance=3.0), [f"a scene with {n} cars" for n in range(batch)], list(range(batch))
     maps = np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)

@@ -9,13 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
-from safetensors import SafetensorError
 
 import seggen_d2
 from seggen_d2.foundation.errors import SegGenError, check_choice
@@ -23,12 +21,11 @@ from seggen_d2.foundation.files import read_json, write_json
 from seggen_d2.foundation.options import build
 from seggen_d2.segmentation import Categories, Palette
 
+from .bases import load_base, open_pipeline  # noqa: F401
 from .geometry import Geometry
 
 KINDS = ("text2mask", "mask2img")
 TRAINED = {"text2mask": "unet", "mask2img": "controlnet"}
-KNOWN_LICENCES = {"stabilityai/stable-diffusion-xl-base-1.0": "CreativeML Open RAIL++-M"}
-UNKNOWN_LICENCE = "unknown: see the base's own terms"
 PIPELINES = {"text2mask": StableDiffusionXLPipeline, "mask2img": StableDiffusionXLControlNetPipeline}
 
 
@@ -109,33 +106,4 @@ def read_card(folder: str | os.PathLike, kind: str) -> GeneratorCard:
 def load_generator(folder: str | os.PathLike, kind: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> DiffusionPipeline:
     """Open a generator's pipeline for sampling, without progress bar and watermark."""
     read_card(folder, kind)
-    return _open(PIPELINES[kind], str(folder), dtype, f"generator {folder}").to(device)
-
-
-def load_base(name: str, *, dtype: torch.dtype = torch.float32) -> StableDiffusionXLPipeline:
-    """Open the base that generators start from.
-
-    Args:
-        name: ``toy`` for the one in the package, a folder, or a hub name such as ``stabilityai/stable-diffusion-xl-base-1.0``.
-
-    Raises:
-        SegGenError: it is not there.
-    """
-    place = str(resources.files(__package__) / "toy_base") if name == "toy" else name
-    return _open(StableDiffusionXLPipeline, place, dtype, f"base {name}")
-
-
-def _open(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype, what: str) -> DiffusionPipeline:
-    try:
-        pipeline = kind.from_pretrained(place, torch_dtype=dtype, add_watermarker=False)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SegGenError(f"{what} cannot be opened", expected="whole diffusers SDXL files: 'toy', a folder, or a hub name",
-                          found=str(error).splitlines()[0][:200], remedy="check the path, or the network for a hub name; make a cut file again") from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def base_licence(name: str) -> str:
-    """The licence that a base's facts name, or that is known of its hub name."""
-    place = Path(str(resources.files(__package__) / "toy_base") if name == "toy" else name) / "base.json"
-    return read_json(place, "base facts").get("licence", UNKNOWN_LICENCE) if place.is_file() else KNOWN_LICENCES.get(name, UNKNOWN_LICENCE)
+    return open_pipeline(PIPELINES[kind], str(folder), dtype, f"generator {folder}").to(device)

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
+from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 
 from seggen_d2.captions import read_captions_of
-from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.errors import SegGenError, check_choice
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
-from seggen_d2.segmentation import default_palette
-from seggen_d2.segmentation.mask_codec import mask_codec
+from seggen_d2.segmentation import Categories, Palette, default_palette
+from seggen_d2.segmentation.mask_codec import EDGE_WIDTH, mask_codec
+from seggen_d2.segmentation.palette import palette_like
 from seggen_d2.sources import load_dataset
+from seggen_d2.sources.leaks import check_apart
 
+from .bases import base_licence, load_base, local_folder
 from .cache import CacheOptions
-from .directory import KINDS, base_licence, load_base, read_card, save_generator
+from .directory import KINDS, GeneratorCard, read_card, save_generator
 from .examples import LabelledExamples, build_examples
 from .geometry import Geometry
-from .objectives import DiffusionObjective, Mask2ImgObjective, Text2MaskObjective
+from .lora import LoraOptions, fuse_adapter, save_adapter
+from .networks import cast_frozen, finished_pipeline, make_objective, with_controlnet
+from .objectives import LossOptions
 from .prompts import check_captions
 from .training import TrainingOptions, start_processes, train
 
 log = logging.getLogger(__name__)
-CONDITION_CHANNELS = (16, 32, 96, 256)
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+TARGETS = {"text2mask": "color_map", "mask2img": "image"}
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,19 @@ class GeneratorOptions:
     """What ``tools/train_generator.py`` reads.
 
     Attributes:
-        base: ``toy``, a diffusers folder, or a hub name.
-        dataset: the labelled dataset's YAML.
+        base: ``toy``, a diffusers folder, a .safetensors checkpoint, or a hub name.
+        dataset: the labelled dataset's YAML, of any task.
         captions: its captions, a Parquet table.
         training: how long and how.
         geometry: sizes to train at: aspect buckets, or one fixed height and width; multiples of the VAE's factor.
-        caption_dropout: share of captions left out, for classifier-free guidance.
+        base_config: for a .safetensors base: folder or hub name of configurations and tokenizers; "" is SDXL-base's.
+        init: a generator of the same kind to start from, a folder or hub name; equal category names keep its colours.
+        loss: what the loss is made of.
+        lora: adapters instead of the whole UNet, for Text2Mask.
+        cache: where latents and text embeddings are kept, and how.
+        exclude: YAML files of datasets whose images must not be trained on, such as the validation set.
+        edge_width, edges: how segments are outlined (panoptic and instance; see ``mask_codec``).
+        licence: of the base, where its files do not tell it; it goes into the card and every bank.
         long_captions: ``error``, or ``cut`` at 77 tokens with a word in the log.
     """
 
@@ -50,104 +63,145 @@ class GeneratorOptions:
     captions: str
     training: TrainingOptions
     geometry: Geometry = field(default_factory=Geometry)
-    caption_dropout: float = 0.1
+    base_config: str = ""
+    init: str = ""
+    loss: LossOptions = field(default_factory=LossOptions)
+    lora: LoraOptions = field(default_factory=LoraOptions)
+    cache: CacheOptions = field(default_factory=CacheOptions)
+    exclude: tuple[str, ...] = ()
+    edge_width: int = EDGE_WIDTH
+    edges: str = "all"
+    licence: str = ""
     long_captions: str = "error"
 
     def __post_init__(self) -> None:
-        check_range("caption_dropout", self.caption_dropout, 0, 1)
         check_choice("long_captions", self.long_captions, ("error", "cut"))
 
 
-def train_generator(kind: str, options: GeneratorOptions, output: Path, *, dry_run: bool = False) -> None:
+def train_generator(kind: str, options: GeneratorOptions, output: Path) -> None:
     """Train a generator into ``output`` (states in ``output/training``, the model in ``output/model``).
 
-    The same call resumes; a finished generator is left as it is.
+    The same call resumes; a finished generator is left as it is. With adapters, ``output/adapter`` holds them alone.
 
     Raises:
         SegGenError: bad input; the message names it.
     """
     check_choice("kind", kind, KINDS)
-    if (output / "model" / "seggen.json").is_file() and not dry_run:
+    if (output / "model" / "seggen.json").is_file():
         read_card(output / "model", kind)
         log.info("%s in %s is finished; remove the folder to train it anew", kind, output)
         return
-    torch.manual_seed(options.training.seed)
-    if dry_run:
-        with tempfile.TemporaryDirectory() as folder:
-            _, objective, examples, _, _ = _prepare(kind, options, Path(folder))
-            print_plan(objective, examples, options)
-        return
-    pipeline, objective, examples, source, palette = _prepare(kind, options, output / "cache")
-    identity = {"kind": kind, "base": options.base, "dataset": source.name, "geometry": asdict(options.geometry),
-                "caption_dropout": options.caption_dropout}
-    facts = train(objective, examples, options.training, output / "training", identity=identity)
+    work = Work(kind, options)
+    examples = work.examples(output / "cache")
+    work.clear_for_training()
+    facts = train(work.objective, examples, options.training, output / "training", identity=work.identity(examples))
     if not start_processes().is_main_process:
         return
     save_options(output, options)
     shutil.rmtree(output / "model", ignore_errors=True)  # without its card it was never finished
-    save_generator(output / "model", finished_pipeline(pipeline, objective), {
-        "kind": kind, "task": source.task, "categories": source.categories.to_json(), "palette": palette.to_json(),
-        "geometry": options.geometry, "licence": base_licence(options.base), "base": options.base,
-        "original_size": examples.original_size, "training": {key: value for key, value in facts.items() if key != "seconds"}})
+    save_generator(output / "model", work.finished(output / "adapter"), work.card(examples, facts))
     write_json(output / "facts.json", facts)
 
 
-def _prepare(kind: str, options: GeneratorOptions, folder: Path):
-    source = load_dataset(options.dataset, task="semantic")
-    captions = read_captions_of(source, options.captions, options.dataset)
-    pipeline = load_base(options.base).to("cuda" if torch.cuda.is_available() else "cpu")
-    _check_size(pipeline, options)
-    check_captions(captions, pipeline, cut=options.long_captions == "cut", where=options.captions)
-    palette = default_palette(len(source.categories))
-    for network in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
-        network.requires_grad_(False)
-    target = "color_map" if kind == "text2mask" else "image"
-    examples = build_examples(source, captions, mask_codec(source.task, palette, source.categories), palette, pipeline, options.geometry,
-                              folder, target=target, options=CacheOptions())
-    return pipeline, make_objective(kind, pipeline, options.caption_dropout), examples, source, palette
+class Work:
+    """Everything that a generator's training needs, opened and checked against each other.
+
+    Args:
+        kind: ``text2mask`` or ``mask2img``.
+        options: see :class:`GeneratorOptions`.
+
+    Raises:
+        SegGenError: an input is missing, or does not fit the others.
+    """
+
+    def __init__(self, kind: str, options: GeneratorOptions):
+        self.kind, self.options, self.device = kind, options, start_processes().device
+        torch.manual_seed(options.training.seed)
+        self.source = load_dataset(options.dataset)
+        self.captions = read_captions_of(self.source, options.captions, options.dataset)
+        for path in options.exclude:
+            check_apart(self.source.records(), load_dataset(path).records(), ours_is=options.dataset, theirs_is=path)
+        self.init = local_folder(options.init, "init") if options.init else None
+        self.init_card = read_card(self.init, kind) if self.init else None
+        self.palette = choose_palette_for(self.source.categories, self.init_card, options.init)
+        self.codec = mask_codec(self.source.task, self.palette, self.source.categories, edge_width=options.edge_width, edges=options.edges)
+        self.pipeline = self._base()
+        check_sizes(options.geometry, self.pipeline, options.base)
+        check_captions(self.captions, self.pipeline, cut=options.long_captions == "cut", where=options.captions)
+        self.objective = make_objective(kind, self.pipeline, options.loss, lora=options.lora, init=self.init)
+        self.pipeline.to(self.device)
+
+    def _base(self) -> StableDiffusionXLPipeline:
+        pipeline = load_base(self.options.base, config=self.options.base_config)
+        for network in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+            network.requires_grad_(False)
+        return pipeline
+
+    def examples(self, folder: Path, *, limit: int = 0) -> LabelledExamples:
+        """The training examples, from a cache in ``folder`` that is made where it lacks something."""
+        return build_examples(self.source, self.captions, self.codec, self.palette, self.pipeline, self.options.geometry, folder,
+                              target=TARGETS[self.kind], options=self.options.cache, limit=limit)
+
+    def clear_for_training(self) -> None:
+        """Leave to the device what a step needs: VAE and text encoders go, and what is frozen is held in half precision."""
+        self.pipeline.to("cpu")
+        if self.options.training.mixed_precision in HALVES:
+            cast_frozen(self.objective, HALVES[self.options.training.mixed_precision])
+        self.objective.to(self.device)
+
+    def identity(self, examples: LabelledExamples) -> dict[str, Any]:
+        """What a state must share with this training to be continued."""
+        options = self.options
+        return {"kind": self.kind, "base": options.base, "dataset": self.source.name, "geometry": asdict(options.geometry), "init": options.init,
+                "loss": asdict(options.loss), "lora": {**asdict(options.lora), "targets": list(options.lora.targets)}, "data": examples.facts}
+
+    def finished(self, adapter: Path) -> DiffusionPipeline:
+        """The pipeline to save. What was held in half precision for the training is taken from the base anew."""
+        if self.kind == "mask2img":
+            exact = self.options.training.mixed_precision not in HALVES
+            return with_controlnet(self.pipeline if exact else self._base(), self.objective.controlnet.to("cpu"))
+        if not self.options.lora.rank:
+            return finished_pipeline(self.pipeline, self.objective)
+        save_adapter(self.pipeline.unet, adapter)
+        pipeline = self._base()
+        make_objective(self.kind, pipeline, init=self.init)
+        fuse_adapter(pipeline, adapter)
+        return pipeline
+
+    def card(self, examples: LabelledExamples, facts: dict[str, Any]) -> dict[str, Any]:
+        """The generator's card, but for its fingerprint."""
+        options = self.options
+        return {"kind": self.kind, "task": self.source.task, "categories": self.source.categories.to_json(), "palette": self.palette.to_json(),
+                "geometry": options.geometry, "edge_width": options.edge_width, "edges": options.edges, "licence": self._licence(),
+                "base": options.base, "original_size": examples.original_size,
+                "training": {**{key: value for key, value in facts.items() if key != "seconds"}, "data": examples.facts, "init": options.init,
+                             "loss": asdict(options.loss), "lora": asdict(options.lora)}}
+
+    def _licence(self) -> str:
+        own = self.options.licence or base_licence(self.options.base)
+        inherited = self.init_card.licence if self.init_card else own
+        return own if own == inherited else f"{own}; {self.options.init}: {inherited}"
 
 
-def _check_size(pipeline: StableDiffusionXLPipeline, options: GeneratorOptions) -> None:
+def choose_palette_for(categories: Categories, init: GeneratorCard | None, init_name: str) -> Palette:
+    """The package's palette for that many categories, or one that keeps the colours of an earlier generator's equal names."""
+    if init is None:
+        return default_palette(len(categories))
+    where = f"the card of {init_name}"
+    return palette_like(categories, init.read_categories(where), init.read_palette(where))
+
+
+def check_sizes(geometry: Geometry, pipeline: StableDiffusionXLPipeline, base: str) -> None:
+    """All sizes must come down evenly through the VAE and the UNet.
+
+    Raises:
+        SegGenError: some do not.
+    """
     multiple = pipeline.vae_scale_factor * 2 ** (len(pipeline.unet.config.block_out_channels) - 1)
-    odd = [size for size in options.geometry.buckets() if size[0] % multiple or size[1] % multiple]
+    odd = [size for size in geometry.buckets() if size[0] % multiple or size[1] % multiple]
     if odd:
-        raise SegGenError(f"geometry: heights and widths do not fit the base {options.base}", expected=f"multiples of {multiple}",
+        raise SegGenError(f"geometry: heights and widths do not fit the base {base}", expected=f"multiples of {multiple}",
                           found=", ".join(f"{height} x {width}" for height, width in odd[:5]),
                           remedy="set geometry.multiple to a multiple of it, or round geometry.height and geometry.width")
 
 
-def make_objective(kind: str, pipeline: StableDiffusionXLPipeline, caption_dropout: float) -> DiffusionObjective:
-    """The object that tells the loop what to train."""
-    if kind == "text2mask":
-        return Text2MaskObjective(pipeline, caption_dropout)
-    halvings = len(pipeline.vae.config.block_out_channels) - 1  # the condition must come down to the latents' size
-    controlnet = ControlNetModel.from_unet(pipeline.unet, conditioning_embedding_out_channels=CONDITION_CHANNELS[: halvings + 1])
-    return Mask2ImgObjective(pipeline, controlnet, caption_dropout)
-
-
-def finished_pipeline(pipeline: StableDiffusionXLPipeline, objective: DiffusionObjective):
-    """The pipeline to save: the fine-tuned one, or the base's with the ControlNet beside it."""
-    if not isinstance(objective, Mask2ImgObjective):
-        return pipeline
-    parts = {name: part for name, part in pipeline.components.items() if name not in ("image_encoder", "feature_extractor")}
-    return StableDiffusionXLControlNetPipeline(**parts, controlnet=objective.controlnet, add_watermarker=False)
-
-
-def print_plan(objective: DiffusionObjective, examples: LabelledExamples, options: GeneratorOptions) -> None:
-    """Print parameters, memory and time, from three batches really run; nothing is written."""
-    import resource
-    import time
-
-    trained = sum(p.numel() for p in objective.parameters() if p.requires_grad)
-    whole = sum(p.numel() for p in objective.parameters())
-    seconds = []
-    for draw in range(3):
-        began = time.monotonic()
-        batch = examples.batch(examples.numbers(draw, options.training.batch, options.training.seed), draw=draw)
-        objective(batch, torch.Generator().manual_seed(draw)).backward()
-        seconds.append(time.monotonic() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    per_step = sorted(seconds)[1] * options.training.gradient_accumulation
-    print(f"{objective.name}: {trained / 1e6:.1f} million parameters trained of {whole / 1e6:.1f}; {len(examples)} examples (both ways round)")
-    print(f"weights, gradients and Adam: {trained * 16 / 1e6:.0f} MB; peak memory so far: {peak:.0f} MB")
-    print(f"{per_step:.2f} s a step, so {options.training.steps} steps take {per_step * options.training.steps / 60:.1f} minutes on this machine")

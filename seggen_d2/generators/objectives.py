@@ -5,16 +5,41 @@ Shapes: B batch, (C, h, w) latents, L = 77 tokens. Latents are scaled by the VAE
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, StableDiffusionXLPipeline
 from torch import nn
 
+from seggen_d2.foundation.errors import check_range
+
 from .training import Batch
 
 
+@dataclass(frozen=True)
+class LossOptions:
+    """What the denoising loss is made of.
+
+    Attributes:
+        caption_dropout: share of captions left out, for classifier-free guidance.
+        min_snr: gamma of Min-SNR weighting (Hang et al. 2023, section 3.4; they take 5); 0 weighs all noise levels alike.
+        offset_noise: deviation of noise that is constant over each channel, so that very dark and very bright maps are
+            learnt, too (Guttenberg 2023 takes 0.1); 0 for none.
+    """
+
+    caption_dropout: float = 0.1
+    min_snr: float = 0.0
+    offset_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("caption_dropout", self.caption_dropout, 0, 1)
+        check_range("min_snr", self.min_snr, 0, 1000)
+        check_range("offset_noise", self.offset_noise, 0, 1)
+
+
 class DiffusionObjective(nn.Module):
-    """The denoising loss (Ho et al. 2020, eq. 14) of an SDXL network, with caption dropout.
+    """The denoising loss (Ho et al. 2020, eq. 14) of an SDXL network, over the noise schedule and for the target of its base.
 
     Dropped captions become zero embeddings, which is what SDXL's pipelines give the unconditional half of
     classifier-free guidance (``force_zeros_for_empty_prompt``).
@@ -25,11 +50,10 @@ class DiffusionObjective(nn.Module):
 
     name = "diffusion"
 
-    def __init__(self, pipeline: StableDiffusionXLPipeline, caption_dropout: float = 0.1):
+    def __init__(self, pipeline: StableDiffusionXLPipeline, options: LossOptions = LossOptions()):
         super().__init__()
-        self.unet = pipeline.unet
+        self.unet, self.options = pipeline.unet, options
         self.noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
-        self.caption_dropout = caption_dropout
 
     @property
     def trainable(self) -> nn.Module:
@@ -40,13 +64,30 @@ class DiffusionObjective(nn.Module):
         latents = batch["latent_mean"] + batch["latent_std"] * draw_like(batch["latent_mean"], generator)
         noise = draw_like(latents, generator)
         steps = torch.randint(self.noise_schedule.config.num_train_timesteps, (len(latents),), generator=generator).to(device)
-        keep = (torch.rand(len(latents), generator=generator) >= self.caption_dropout).to(device, latents.dtype)
+        keep = (torch.rand(len(latents), generator=generator) >= self.options.caption_dropout).to(device, latents.dtype)
+        if self.options.offset_noise:
+            noise = noise + self.options.offset_noise * draw_like(noise[:, :, :1, :1], generator)
         embeds, pooled = self.embed(batch)
         predicted = self.predict(self.noise_schedule.add_noise(latents, noise, steps), steps, batch,
                                  embeds * keep[:, None, None], pooled * keep[:, None])
-        velocity = self.noise_schedule.config.prediction_type == "v_prediction"
-        target = self.noise_schedule.get_velocity(latents, noise, steps) if velocity else noise
-        return F.mse_loss(predicted.float(), target.float())
+        losses = F.mse_loss(predicted.float(), self.target(latents, noise, steps).float(), reduction="none").mean((1, 2, 3))
+        return (self.weights(steps).to(losses) * losses).mean() if self.options.min_snr else losses.mean()
+
+    def target(self, latents: torch.Tensor, noise: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """What the base predicts, ``(B, C, h, w)``: the noise, the velocity (Salimans & Ho 2022), or the clean latents."""
+        kind = self.noise_schedule.config.prediction_type
+        return {"epsilon": lambda: noise, "sample": lambda: latents,
+                "v_prediction": lambda: self.noise_schedule.get_velocity(latents, noise, steps)}[kind]()
+
+    def weights(self, steps: torch.Tensor) -> torch.Tensor:
+        """Min-SNR's weights ``(B,)``: ``min(SNR, gamma)`` on the clean latents, brought over to what is predicted."""
+        alphas = self.noise_schedule.alphas_cumprod.to(steps.device)[steps]
+        snr = alphas / (1 - alphas)
+        clipped = snr.clamp(max=self.options.min_snr)
+        kind = self.noise_schedule.config.prediction_type
+        if kind == "epsilon":  # an error of the noise is one of the clean latents by 1/SNR; pure noise (SNR 0) has weight 1
+            return torch.where(snr > 0, clipped / snr, torch.ones_like(snr))
+        return clipped / (snr + 1) if kind == "v_prediction" else clipped
 
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompt embeddings ``(B, L, D)`` and pooled ones ``(B, P)``."""
@@ -69,14 +110,10 @@ class Mask2ImgObjective(DiffusionObjective):
 
     name = "mask2img"
 
-    def __init__(self, pipeline: StableDiffusionXLPipeline, controlnet: ControlNetModel, caption_dropout: float = 0.1):
-        super().__init__(pipeline, caption_dropout)
+    def __init__(self, pipeline: StableDiffusionXLPipeline, controlnet: ControlNetModel, options: LossOptions = LossOptions()):
+        super().__init__(pipeline, options)
         self.unet.requires_grad_(False)
         self.controlnet = controlnet
-
-    @property
-    def trainable(self) -> nn.Module:
-        return self
 
     def predict(self, noisy: torch.Tensor, steps: torch.Tensor, batch: Batch, embeds: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         extra = {"text_embeds": pooled, "time_ids": batch["time_ids"]}
@@ -88,9 +125,10 @@ class BaseObjective(DiffusionObjective):
     """Train a tiny base from nothing: UNet and both text encoders together. A batch holds ``tokens (B, L)``."""
 
     name = "base"
+    leaves_unused = True  # the last layer of both text encoders
 
-    def __init__(self, pipeline: StableDiffusionXLPipeline, caption_dropout: float = 0.1):
-        super().__init__(pipeline, caption_dropout)
+    def __init__(self, pipeline: StableDiffusionXLPipeline, options: LossOptions = LossOptions()):
+        super().__init__(pipeline, options)
         self.text_encoder, self.text_encoder_2 = pipeline.text_encoder, pipeline.text_encoder_2
 
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

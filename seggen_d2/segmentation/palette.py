@@ -12,6 +12,8 @@ import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError
 
+from .categories import Categories
+
 IGNORE_COLOR = (0, 0, 0)
 EDGE_COLOR = (255, 255, 255)
 
@@ -117,14 +119,43 @@ def choose_palette(count: int, *, rounds: int = 40) -> Palette:
     """
     if not 1 <= count <= 1000:
         raise SegGenError("a palette's size is out of range", expected="1 to 1000 categories", found=str(count))
-    levels = np.arange(0, 256, 15, dtype=np.float32)
-    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    grid = _grid()
     fixed = np.array([IGNORE_COLOR, EDGE_COLOR], dtype=np.float32)
     colors = _farthest_points(grid, fixed, count)
     for _ in range(rounds):
         if not _relocate(grid, fixed, colors):
             break
     return Palette(colors, np.array(IGNORE_COLOR), np.array(EDGE_COLOR))
+
+
+def palette_like(categories: Categories, old_categories: Categories, old_palette: Palette) -> Palette:
+    """A palette in which names that both label spaces have keep their colours; every other colour is far from all.
+
+    Args:
+        categories: what the palette is for.
+        old_categories, old_palette: what there is already, such as those of a generator to start from. Names are compared
+            without regard to case and to how their words are joined ("traffic light", "Traffic-Light").
+
+    Ignored pixels and edges keep their colours, too. The colours of names that are gone are not given to others.
+    """
+    old = {_plain(name): color for name, color in zip(old_categories.names, old_palette.colors, strict=True)}
+    if [_plain(name) for name in categories.names] == list(old):
+        return old_palette
+    kept = [old.pop(_plain(name), None) for name in categories.names]
+    taken = old_palette.all_colors.astype(np.float32)
+    fresh = iter(_farthest_points(_grid(), taken, sum(color is None for color in kept)))
+    colors = np.array([next(fresh) if color is None else color for color in kept])
+    return Palette(colors, old_palette.ignore_color, old_palette.edge_color)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
+
+
+def _grid() -> np.ndarray:
+    """The colours that palettes are chosen from, ``(18^3, 3)`` float32."""
+    levels = np.arange(0, 256, 15, dtype=np.float32)
+    return np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
 
 
 def _farthest_points(grid: np.ndarray, fixed: np.ndarray, count: int) -> np.ndarray:
