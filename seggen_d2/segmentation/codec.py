@@ -72,6 +72,11 @@ class ColorCodec:
         difference = rgb.astype(np.float32) - self.encode(labels).astype(np.float32)
         return np.sqrt((difference**2).sum(-1))
 
+    def distance_to(self, rgb: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """:meth:`distance` to the palette's colours at ``places``, as :meth:`nearest` gives them."""
+        difference = rgb.astype(np.float32) - self.palette.all_colors.astype(np.float32)[places]
+        return np.sqrt((difference**2).sum(-1))
+
     def unsure(self, rgb: np.ndarray) -> np.ndarray:
         """``(H, W)`` bool: pixels farther from their colour than a quarter of the palette's smallest distance."""
         return self.distance(rgb, self.decode(rgb)) > self.palette.min_distance() / 4

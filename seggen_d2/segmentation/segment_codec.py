@@ -4,8 +4,8 @@ Crowds and pixels of no segment have the ignore colour and come back as pixels o
 segment, so a generator that learned to paint it as one would make wrong labels.
 
 Decoding: each pixel takes its nearest colour; 4-connected pixels of one category are a region, since edges separate
-segments; regions of a few pixels are dropped (specks), as are unlabelled ones (holes); the pixels of edges, specks and
-holes go to the nearest region that is left. Regions of a stuff category are one segment in panoptic masks.
+segments; regions of a few pixels are dropped (specks), as are unlabelled ones (holes) and the thin bands of mixed colours
+that blur makes of borders; the pixels of edges, specks and holes go to the nearest region that is left. Regions of a stuff category are one segment in panoptic masks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from .codec import ColorCodec
 from .masks import InstanceMask, InstanceObject, Mask, Segment, SegmentMask
 from .palette import Palette
 
-SPECK = 16  # pixels: regions smaller than this are no segments
+SPECK = 32  # pixels of a map of 768 x 768: regions smaller than this are no segments
+BREADTH = 5  # pixels: a blurred region must hold squares of this side,
+BROAD_SHARE = 0.05  # centred on more than this share of its pixels
+EXACT = 16  # a region's colours are exact within the palette's smallest distance by this, on average
 REACH = 4  # edge widths: deeper in edge colour than this, pixels belong to nothing
 
 
@@ -34,12 +37,14 @@ class Decoded:
         mask: of the codec's task.
         specks: regions too small to be a segment that were given to their neighbours (semantic: 0).
         holes: unlabelled regions as small that were closed (semantic: 0).
+        dropped: share of the pixels in specks and holes (semantic: 0).
         lost: share of the pixels that belong to no segment because they lie deep in edge colour (semantic: 0).
     """
 
     mask: Mask
     specks: int = 0
     holes: int = 0
+    dropped: float = 0.0
     lost: float = 0.0
 
 
@@ -79,14 +84,28 @@ class SegmentCodec:
         regions = connected_regions(kinds, edge)
         kind_of = np.full(regions.max() + 1, edge, np.int32)
         kind_of[regions] = kinds
-        small = (np.bincount(regions.ravel()) < SPECK) & (kind_of != edge)
+        areas = np.bincount(regions.ravel(), minlength=len(kind_of))
+        small = (areas < speck_size(kinds.shape)) | self._blurred(rgb, kinds, regions, areas)
+        small &= kind_of != edge
         kept = ~small & (kind_of != edge)
-        filled, distance = _filled(regions, kept)
+        filled, distance = nearest_filled(regions, kept[regions])
         lost = (kinds == edge) & (distance > REACH * self.edge_width)
         filled[lost] = 0
         mask = self._mask(filled, np.where(kept, kind_of, ignore))
-        specks, holes = np.count_nonzero(small & (kind_of < ignore)), np.count_nonzero(small & (kind_of == ignore))
-        return Decoded(mask, int(specks), int(holes), float(lost.mean()))
+        specks, holes = (int(np.count_nonzero(small & those)) for those in (kind_of < ignore, kind_of == ignore))
+        return Decoded(mask, specks, holes, float(areas[small].sum() / kinds.size), float(lost.mean()))
+
+    def _blurred(self, rgb: np.ndarray, kinds: np.ndarray, regions: np.ndarray, areas: np.ndarray) -> np.ndarray:
+        """Per region, whether it is what blur makes of a border: colours between two others, in a thin band.
+
+        A region that has its colour exactly counts however thin it is; another needs some breadth.
+        """
+        squares = np.ones((BREADTH, BREADTH), np.uint8)
+        broad = opencv().dilate(kinds, squares) == opencv().erode(kinds, squares)
+        thin = np.bincount(regions[broad], minlength=len(areas)) <= BROAD_SHARE * areas
+        away = self.colors.distance_to(rgb, kinds)
+        mean = np.bincount(regions.ravel(), away.ravel(), len(areas)) / np.maximum(areas, 1)
+        return thin & (mean > self.colors.palette.min_distance() / EXACT)
 
     def _mask(self, regions: np.ndarray, category_of: np.ndarray) -> SegmentMask | InstanceMask:
         """Number the segments by their first pixels, row by row."""
@@ -111,6 +130,11 @@ class SegmentCodec:
             return SegmentMask(ids, tuple(segments), self.categories.ignore_id)
         objects = (InstanceObject(ids == segment.id, segment.category_id) for segment in segments)
         return InstanceMask(ids.shape, tuple(objects), self.categories.ignore_id)
+
+
+def speck_size(shape: tuple[int, int]) -> int:
+    """Pixels from which on a region of a map of ``shape`` may be a segment."""
+    return max(4, round(SPECK * shape[0] * shape[1] / 768**2))
 
 
 def edge_pixels(places: np.ndarray, width: int, labels: np.ndarray | None = None) -> np.ndarray:
@@ -151,16 +175,21 @@ def connected_regions(kinds: np.ndarray, without: int) -> np.ndarray:
     return np.ascontiguousarray(regions[::2, ::2])
 
 
-def _filled(regions: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``regions`` with those that are not ``kept`` given to the nearest that is, and each pixel's distance to it."""
-    known = kept[regions]
+def nearest_filled(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``(H, W)`` values, each unknown one replaced by the nearest known one, and the distance to it, pixels.
+
+    Where nothing is known, values are 0 and distances infinite.
+
+    Raises:
+        SegGenError: opencv is not installed.
+    """
     if known.all() or not known.any():
-        return regions * known, np.where(known, 0, np.inf)
+        return values * known, np.where(known, 0, np.inf)
     cv2 = opencv()
     distance, nearest = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    region_of = np.zeros(nearest.max() + 1, np.int32)
-    region_of[nearest[known]] = regions[known]
-    return region_of[nearest], distance
+    value_of = np.zeros(nearest.max() + 1, values.dtype)
+    value_of[nearest[known]] = values[known]
+    return value_of[nearest], distance
 
 
 def _by_first_pixel(regions: np.ndarray) -> np.ndarray:

@@ -1,0 +1,84 @@
+"""Panoptic quality of one set of segments against another (Kirillov et al. 2019, arXiv 1801.00868, equation 1).
+
+Conventions of cocodataset/panopticapi: segments of one category match where their IoU, taken without the prediction's
+pixels on what the truth leaves unlabelled, is over one half; crowds match nothing; an unmatched prediction counts not
+where more than half of it lies on unlabelled pixels and crowds of its category. Counts add up over images.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from seggen_d2.foundation.errors import SegGenError
+
+from .categories import Categories
+from .masks import InstanceMask, SegmentMask
+
+MATCH = 0.5  # IoU: no segment can match two over it
+
+
+class PanopticQuality:
+    """Counts matches; figures are in percent.
+
+    Args:
+        categories: N categories.
+
+    Attributes:
+        iou: ``(N,)`` sums of the matches' IoU.
+        counts: ``(N, 3)`` matches, unmatched predictions, unmatched segments of the truth.
+    """
+
+    def __init__(self, categories: Categories):
+        self.categories = categories
+        self.iou = np.zeros(len(categories))
+        self.counts = np.zeros((len(categories), 3), np.int64)
+
+    def update(self, predicted: SegmentMask | InstanceMask, truth: SegmentMask | InstanceMask) -> list[tuple[int, int]]:
+        """Add an image; of overlapping objects the smallest shows.
+
+        Returns:
+            The places of matched segments: ``(place in predicted, place in truth)``.
+
+        Raises:
+            SegGenError: the masks differ in size.
+        """
+        predicted, truth = (m.flattened() if isinstance(m, InstanceMask) else m for m in (predicted, truth))
+        if predicted.shape != truth.shape:
+            raise SegGenError("segments and their truth differ in size", expected=str(truth.shape), found=str(predicted.shape))
+        both, ours, theirs = _overlaps(predicted, truth)
+        union = both.sum(1)[:, None] + both.sum(0) - both - both[:, :1]
+        iou = both / np.maximum(union, 1)
+        same = ours[:, None] == theirs
+        crowd = np.array([False, *(s.iscrowd for s in truth.segments)])
+        matches = np.argwhere((iou > MATCH) & same & ~crowd)
+        matches = matches[(matches > 0).all(1)]
+        excused = (both * (same & crowd)).sum(1) + both[:, 0] > MATCH * both.sum(1)
+        np.add.at(self.iou, ours[matches[:, 0]], iou[tuple(matches.T)])
+        self._count(0, ours[matches[:, 0]])
+        self._count(1, np.delete(ours, [0, *matches[:, 0], *np.flatnonzero(excused)]))
+        self._count(2, np.delete(theirs, [0, *matches[:, 1], *np.flatnonzero(crowd)]))
+        return [(int(a) - 1, int(b) - 1) for a, b in matches]
+
+    def _count(self, column: int, categories: np.ndarray) -> None:
+        np.add.at(self.counts[:, column], categories, 1)
+
+    def per_class(self) -> dict[str, float]:
+        """PQ of each category by name, percent; NaN where neither side holds one."""
+        weights = self.counts @ [1, 0.5, 0.5]
+        pq = np.full(len(weights), np.nan)
+        np.divide(100 * self.iou, weights, out=pq, where=weights > 0)
+        return dict(zip(self.categories.names, pq.tolist(), strict=True))
+
+    def pq(self) -> float:
+        """The mean over the categories that either side holds, percent; NaN without any."""
+        present = [value for value in self.per_class().values() if not np.isnan(value)]
+        return float(np.mean(present)) if present else float("nan")
+
+
+def _overlaps(predicted: SegmentMask, truth: SegmentMask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``(P + 1, T + 1)`` pixels that segments share, and each side's categories; 0 stands for no segment, category -1."""
+    sides = len(predicted.segments) + 1, len(truth.segments) + 1
+    pairs = predicted.places().astype(np.int64) * sides[1] + truth.places()
+    both = np.bincount(pairs.ravel(), minlength=sides[0] * sides[1]).reshape(sides)
+    ours, theirs = (np.array([-1, *(s.category_id for s in mask.segments)]) for mask in (predicted, truth))
+    return both, ours, theirs
