@@ -111,17 +111,20 @@ class RemoteStore:
         with _told("opened", self.address(name)):
             return self._connected().open(self.address(name), "rb", cache_type="readahead")
 
-    def fetch(self, names: Sequence[str]) -> list[Path]:
+    def fetch(self, names: Sequence[str], fresh: bool = False) -> list[Path]:
         """Copies in the bank's cache; one whose size or time differs from the object's is fetched anew."""
         facts = self._facts_of(names)
-        copies = {name: cache_of(self.root) / _safe(name) for name in names}
-        stale = [name for name, copy in copies.items() if facts[name] != _copy_facts(copy)]
+        copies = {name: self._copy(name) for name in names}
+        stale = [name for name, copy in copies.items() if fresh or facts[name] != _copy_facts(copy)]
         with tqdm(total=len(stale), desc=f"index of {self.label}", unit="file", mininterval=1, disable=len(stale) < _AT_ONCE) as bar:
             for start in range(0, len(stale), _AT_ONCE):
                 part = stale[start : start + _AT_ONCE]
                 self._download([(name, copies[name], facts[name]) for name in part])
                 bar.update(len(part))
         return list(copies.values())
+
+    def _copy(self, name: str) -> Path:
+        return cache_of(self.root) / _safe(name)
 
     def _facts_of(self, names: Sequence[str]) -> dict[str, Facts | None]:
         if len(names) <= _FEW:
@@ -150,6 +153,7 @@ class RemoteStore:
                 aside.unlink(missing_ok=True)
 
     def write(self, name: str, blocks: Iterable[bytes]) -> None:
+        self._copy(name).unlink(missing_ok=True)  # the next one may be of the same size and second
         held = cache_folder() / "outgoing" / f"{cache_of(self.root).name}-{os.getpid()}-{threading.get_ident()}"
         try:
             with write_aside(held) as aside, open(aside, "wb") as file:

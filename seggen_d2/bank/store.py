@@ -68,8 +68,8 @@ class Store(Protocol):
     def open(self, name: str) -> BinaryIO:
         """For reading it in order."""
 
-    def fetch(self, names: Sequence[str]) -> list[Path]:
-        """Local files of the same bytes."""
+    def fetch(self, names: Sequence[str], fresh: bool = False) -> list[Path]:
+        """Local files of the same bytes; ``fresh`` trusts no copy."""
 
     def write(self, name: str, blocks: Iterable[bytes]) -> None:
         """Write or replace a file."""
@@ -184,7 +184,7 @@ class LocalStore:
     def open(self, name: str) -> BinaryIO:
         return open(self.root / name, "rb")
 
-    def fetch(self, names: Sequence[str]) -> list[Path]:
+    def fetch(self, names: Sequence[str], fresh: bool = False) -> list[Path]:
         return [self.root / name for name in names]
 
     def write(self, name: str, blocks: Iterable[bytes]) -> None:

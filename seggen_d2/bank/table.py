@@ -109,7 +109,10 @@ class Table:
         self.left_out: dict[str, str] = meta["left_out"]  # shards that are not whole, and why
         self._count: int = meta["bytes"]["rows.bin"] // ROW.size
         self._rows, self._texts = (Descriptor(os.fspath(folder / name)) for name in ("rows.bin", "texts.bin"))
-        self._keys, self._sources = (Names(folder, name) for name in NAMES)
+        try:
+            self._keys, self._sources = (Names(folder, name) for name in NAMES)
+        except ValueError as error:  # no array of numbers; one of Python objects is not read
+            raise SegGenError(f"look-up table {folder} is damaged", found=str(error)) from error
 
     def __len__(self) -> int:
         return self._count

@@ -83,10 +83,12 @@ def shard_damage(store: Store, shard: str) -> list[Damage]:
 
 
 def _rows(store: Store, shard: str) -> list[dict[str, Any]]:
-    from .index import read_columns  # pyarrow stays out of processes that only read
+    from .index import read_columns, read_facts  # pyarrow stays out of processes that only read
 
+    index = store.fetch([index_name(shard)], fresh=True)[0]
+    read_facts(index)
     names = ["key", *(f"{kind}_{fact}" for kind in KINDS for fact in ("offset", "length", "crc32"))]
-    return read_columns(store.fetch([index_name(shard)])[0], check=True).select(names).to_pylist()
+    return read_columns(index, check=True).select(names).to_pylist()
 
 
 def _members(tar: BinaryIO, rows: Sequence[dict[str, Any]], shard: str) -> Iterator[Damage]:

@@ -37,7 +37,7 @@ def write_aside(path: str | os.PathLike, *, replace: bool = True) -> Iterator[Pa
         _place(aside, path, replace)
         _sync_directory(path.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise SegGenError(f"no space left while writing {path}", found=str(error),
                               remedy="free some space and give the same command again; finished files are kept") from error
         raise
