@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+"""ADE20K (scene parsing, 150 categories) as downloaded, to what training reads.
+
+ROOT is ADEChallengeData2016: images/{training,validation}, annotations/{training,validation} (0 unlabelled, ids from 1),
+objectInfo150.txt. OUTPUT gets train.yaml and val.yaml, masks with ids from 0 and 255 for unlabelled, and configs for all
+that follows. Photos stay where they are. Counts (20,210 and 2,000), sizes and ids are checked. The same command again does
+nothing twice, and goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from seggen_d2.foundation.cli import run_command
+
+HERE = Path(__file__).resolve().parent
+
+
+def parser() -> argparse.ArgumentParser:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("root", metavar="ROOT", help="ADEChallengeData2016, or the folder that holds it")
+    words.add_argument("--output", type=Path, default=HERE / "ade20k", metavar="DIR", help="folder for dataset files and masks (default: datasets/ade20k)")
+    words.add_argument("--like", default="", metavar="DATASET", help="take the names from a dataset that Detectron2 knows (ade20k_sem_seg_train), to the letter, "
+                       "for banks that its own registration of ADE20K is trained with; by default from objectInfo150")
+    words.add_argument("--allow-counts", action="store_true", help="take a part of the dataset, also photos in images/ without sides")
+    words.add_argument("--batch", type=int, default=16, help="images an iteration of the segmenter (default: 16)")
+    words.add_argument("--backbone", default="R50", choices=["R50", "swin-large"], help="of the segmenter (default: R50)")
+    words.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    return words
+
+
+def main() -> None:
+    given = parser().parse_args()
+    from seggen_d2.sources.prepare_ade20k import prepare_ade20k
+    from seggen_d2.sources.prepare_configs import ConfigOptions, write_configs
+
+    names = None
+    if given.like:
+        from seggen_d2.plugin import categories_like
+
+        names = categories_like(given.like, "semantic")
+    made = prepare_ade20k(given.root, given.output, names=names, allow_counts=given.allow_counts, workers=given.workers)
+    print(made)
+    files = write_configs(made, ConfigOptions("ade20k", str(HERE.parent / "configs"), given.batch, given.backbone, "ade20k"))
+    print(f"configs: {', '.join(file.name for file in files) or 'left as they are; delete one to have it written anew'}")
+
+
+if __name__ == "__main__":
+    run_command(main)

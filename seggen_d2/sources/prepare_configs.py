@@ -1,0 +1,150 @@
+"""Configs of one's own dataset: segmenter with and without banks, both generators, the pilot synthesis."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+
+from .prepare import Prepared, write_yaml
+
+# Mask2Former's own schedules at batch 16: 90K iterations for Cityscapes' 2,975 photos, 160K for ADE20K's 20,210, 368,750
+# for COCO's 118,287. They grow about as the square root of the photos; each task's own reference gives the factor.
+REFERENCE_BATCH, REFERENCE_RATE = 16, 1e-4
+REFERENCES = {  # task: the folder of configs/ with upstream's settings, its photos and its iterations
+    "semantic": ("ade20k/semantic-segmentation", 20_210, 160_000),
+    "panoptic": ("coco/panoptic-segmentation", 118_287, 368_750),
+    "instance": ("coco/instance-segmentation", 118_287, 368_750),
+}
+BACKBONES = {"R50": "microsoft/resnet-50", "swin-large": "microsoft/swin-large-patch4-window12-384-in22k"}
+GENERATORS = ("text2mask", "mask2img")
+
+
+@dataclass(frozen=True)
+class ConfigOptions:
+    """What the configs depend on, beside the dataset.
+
+    Attributes:
+        name: of the dataset; results go to ``output/NAME``.
+        configs: this package's folder of configs, which the written ones start from.
+        batch: images an optimiser step of the segmenter.
+        backbone: ``R50`` or ``swin-large``.
+        generators: the first word of the generator configs to start from: ``own``, ``ade20k``, ``coco-panoptic`` or
+            ``coco-instance``.
+    """
+
+    name: str
+    configs: str
+    batch: int = 16
+    backbone: str = "R50"
+    generators: str = "own"
+
+    def __post_init__(self) -> None:
+        check_choice("backbone", self.backbone, BACKBONES)
+        check_range("batch", self.batch, 1, 4096)
+
+
+def iterations(task: str, photos: int, batch: int) -> int:
+    """The segmenter's optimiser steps: as many samples as upstream's schedules see at this many photos."""
+    _, known, steps = REFERENCES[task]
+    steps = steps * math.sqrt(photos / known) * REFERENCE_BATCH / batch
+    return max(round(steps / 10), 1) * 10
+
+
+def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
+    """Write ``real.yaml``, ``swap.yaml``, ``text2mask.yaml``, ``mask2img.yaml``, their 24 GB forms and ``synthesis.yaml``.
+
+    Files that are there already are left: they may have been edited.
+
+    Returns:
+        Those that were written.
+
+    Raises:
+        SegGenError: ``options.configs`` is not this package's folder of configs.
+    """
+    base = Path(options.configs) / REFERENCES[made.task][0] / f"mask2former_{options.backbone}_real.yaml"
+    if not base.is_file():
+        raise SegGenError(f"{options.configs} is not this package's folder of configs", expected=str(base), found="no such file",
+                          remedy="run the script from the repository's datasets/ folder")
+    files = {"real": _real(made, options, base), "swap": _swap(made, options), "synthesis": _synthesis(made, options)}
+    for kind in GENERATORS:
+        for size in ("", "-24gb"):
+            files[kind + size] = _generator(made, options, kind, size)
+    paths = []
+    for name, (header, values) in files.items():
+        path = made.output / f"{name}.yaml"
+        if not path.exists():
+            write_yaml(path, values, header)
+            paths.append(path)
+    return paths
+
+
+def _real(made: Prepared, options: ConfigOptions, base: Path) -> tuple[list[str], dict[str, Any]]:
+    photos, steps = made.photos["train"], iterations(made.task, made.photos["train"], options.batch)
+    file = shown(made.output / "real.yaml")
+    every = max(steps // 20, 1)
+    header = [
+        f"python tools/train_net.py --config-file {file} --num-gpus 2",
+        f"The baseline: {photos:,} photos, {len(made.categories)} categories, {made.task}. {steps:,} iterations of {options.batch}: upstream's schedules",
+        f"grow about as the square root of the photos ({REFERENCES[made.task][2]:,} of 16 for {REFERENCES[made.task][1]:,}).",
+    ]
+    if made.task == "semantic":
+        header.append(f"Without Detectron2, add: MODEL.WEIGHTS \"''\" MODEL.BACKBONE.WEIGHTS {BACKBONES[options.backbone]}")
+    solver: dict[str, Any] = {"IMS_PER_BATCH": options.batch, "MAX_ITER": steps, "CHECKPOINT_PERIOD": every,
+                              "BASE_LR": REFERENCE_RATE * options.batch / REFERENCE_BATCH}
+    if made.task != "semantic":
+        solver["STEPS"] = [round(steps * share) for share in (0.88889, 0.96296)]
+    values = {
+        "_BASE_": _from(base, made.output, options.configs),
+        "OUTPUT_DIR": f"output/{options.name}/real",
+        "MODEL": {"SEM_SEG_HEAD": {"NUM_CLASSES": len(made.categories), "IGNORE_VALUE": made.categories.ignore_id}},
+        "DATASETS": {"TRAIN": [f"{options.name}_train"], "TEST": [f"{options.name}_val"]},
+        "SOLVER": solver,
+        "TEST": {"EVAL_PERIOD": every},
+        "SEGGEN": {"DATASETS": [shown(made.file("train")), shown(made.file("val"))]},
+    }
+    return header, values
+
+
+def _swap(made: Prepared, options: ConfigOptions) -> tuple[list[str], dict[str, Any]]:
+    header = [f"python tools/train_net.py --config-file {shown(made.output / 'swap.yaml')} --num-gpus 2",
+              "60% of the samples are swapped for synthetic ones; all else is as in real.yaml."]
+    banks = [f"output/{options.name}/banks/{strategy}" for strategy in ("masksyn", "imgsyn")]
+    return header, {"_BASE_": "real.yaml", "OUTPUT_DIR": f"output/{options.name}/swap", "SEGGEN": {"BANKS": banks, "P_AUG": 0.6}}
+
+
+def _generator(made: Prepared, options: ConfigOptions, kind: str, size: str) -> tuple[list[str], dict[str, Any]]:
+    file = shown(made.output / f"{kind}{size}.yaml")
+    header = [f"python tools/train_generator.py --kind {kind} --config-file {file} --output output/{options.name}/{kind}   # --dry-run first"]
+    base = Path(options.configs) / "generators" / f"{options.generators}-{kind}{size}.yaml"
+    return header, {"_BASE_": _from(base, made.output, options.configs), **_inputs(made, options)}
+
+
+def _synthesis(made: Prepared, options: ConfigOptions) -> tuple[list[str], dict[str, Any]]:
+    file = shown(made.output / "synthesis.yaml")
+    header = [f"python tools/synthesize.py --strategy {strategy} --config-file {file} --output output/{options.name}/banks/{strategy}"
+              for strategy in ("masksyn", "imgsyn")]
+    base = Path(options.configs) / "synthesis" / "own-pilot.yaml"
+    folders = {kind: f"output/{options.name}/{kind}/model" for kind in GENERATORS}
+    return header, {"_BASE_": _from(base, made.output, options.configs), **_inputs(made, options), **folders}
+
+
+def _inputs(made: Prepared, options: ConfigOptions) -> dict[str, str]:
+    return {"dataset": shown(made.file("train")), "captions": f"output/{options.name}/captions/captions.parquet"}
+
+
+def shown(path: Path) -> str:
+    """A path as commands name it: relative to where they are given, if it lies there."""
+    resolved = path.resolve()
+    return resolved.relative_to(Path.cwd()).as_posix() if resolved.is_relative_to(Path.cwd()) else str(resolved)
+
+
+def _from(base: Path, output: Path, configs: str) -> str:
+    """``_BASE_`` of a file in ``output``: relative where both lie in the repository, so that it may be moved."""
+    base, output = base.resolve(), output.resolve()
+    near = output.is_relative_to(Path(configs).resolve().parent)
+    return Path(os.path.relpath(base, output)).as_posix() if near else str(base)
