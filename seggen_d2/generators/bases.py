@@ -165,6 +165,11 @@ def _open_single_file(path: Path, config: str, dtype: torch.dtype) -> StableDiff
                                                               add_watermarker=False)
     except (*FAULTS, KeyError, TypeError) as error:
         raise _unopened(f"base {path}", error) from error
+    lacking = [f"{part}.{key}" for part in ("unet", "vae", "text_encoder", "text_encoder_2")
+               for key, value in getattr(pipeline, part).state_dict().items() if value.is_meta]
+    if lacking:  # diffusers leaves without values what it does not find
+        raise SegGenError(f"base {path} lacks weights of its configurations", expected=f"those of {config}", found=", ".join(lacking[:5]),
+                          remedy="name the folder of the model that the file is made from as base_config")
     pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **_prediction_of(header))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
