@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("root", metavar="ROOT", help="ADEChallengeData2016, or the folder that holds it")
     words.add_argument("--output", type=Path, default=HERE / "ade20k", metavar="DIR", help="folder for dataset files and masks (default: datasets/ade20k)")
-    words.add_argument("--like", default="", metavar="DATASET", help="take the names from a dataset that Detectron2 knows (ade20k_sem_seg_train), to the letter, "
+    words.add_argument("--like", default="", metavar="DATASET", help="take the names, to the letter, from a dataset of Detectron2 (ade20k_sem_seg_train), "
                        "for banks that its own registration of ADE20K is trained with; by default from objectInfo150")
     words.add_argument("--allow-counts", action="store_true", help="take a part of the dataset, also photos in images/ without sides")
     words.add_argument("--batch", type=int, default=16, help="images an iteration of the segmenter (default: 16)")

@@ -10,6 +10,8 @@ from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.foundation.files import read_bytes, write_bytes
 from seggen_d2.foundation.seeds import unit_float
 
+FEW = 50  # groups: under it a share by draws alone may be far off
+
 
 def read_list(path: str | os.PathLike) -> tuple[str, ...]:
     """The image ids of a text file, one a line; empty lines and those after ``#`` are none.
@@ -29,8 +31,8 @@ def write_list(path: str | os.PathLike, ids: Sequence[str]) -> None:
 def split_ids(ids: Sequence[str], val_share: float, group_pattern: str = "") -> tuple[list[str], list[str]]:
     """Two lists, to train on and to validate on, in the order given.
 
-    An image's place follows from its group's name (BLAKE2, ``foundation.seeds``): new images move no old one, as long
-    as either side has a group by itself. Each side has a group at least.
+    An image's place follows from its group's name (BLAKE2, ``foundation.seeds``), so new images move no old one. Under
+    50 groups, where such draws miss the share by far, the groups of the lowest draws validate, one at least.
 
     Args:
         ids: image ids.
@@ -48,8 +50,8 @@ def split_ids(ids: Sequence[str], val_share: float, group_pattern: str = "") -> 
         raise SegGenError("there is nothing to split", expected="two images or groups of images at least",
                           found=f"{len(ids)} images in {len(draws)} groups", remedy="mend the group pattern, or give the validation images by a list")
     ranked = sorted(draws, key=draws.__getitem__)
-    chosen = [group for group in ranked if draws[group] < val_share] or ranked[:1]
-    validated = set(chosen if len(chosen) < len(ranked) else ranked[:-1])
+    count = sum(draw < val_share for draw in draws.values()) if len(draws) >= FEW else round(val_share * len(draws))
+    validated = set(ranked[: min(max(count, 1), len(ranked) - 1)])
     sides = {image_id: group in validated for image_id, group in zip(ids, groups, strict=True)}
     return [i for i in ids if not sides[i]], [i for i in ids if sides[i]]
 
