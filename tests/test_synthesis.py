@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,19 @@ import yaml
 
 from seggen_d2.bank import Bank, open_member
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.generators.geometry import View
 from seggen_d2.generators.sampling import SamplerOptions
-from seggen_d2.segmentation import Categories, ColorCodec, default_palette, read_label_map
+from seggen_d2.segmentation import Categories, default_palette, read_label_map
+from seggen_d2.segmentation.mask_codec import mask_codec
+from seggen_d2.segmentation.masks import SemanticMask
 from seggen_d2.sources import load_dataset
-from seggen_d2.synthesis.job import Job, SynthesisOptions, run_shards
-from seggen_d2.synthesis.local import estimate, summary, synthesize
-from seggen_d2.synthesis.plan import Plan
+from seggen_d2.synthesis.estimate import estimate
+from seggen_d2.synthesis.job import Job
+from seggen_d2.synthesis.local import summary, synthesize
+from seggen_d2.synthesis.options import SynthesisOptions
+from seggen_d2.synthesis.plan import Plan, PlannedSource
 from seggen_d2.synthesis.quality import QualityOptions, fault, named_categories
+from seggen_d2.synthesis.shards import run_shards
 
 ROOT = Path(__file__).parent.parent
 ANYTHING = QualityOptions(max_unsure=1.0, min_labelled=0.0, min_categories=0, min_named=0.0)
@@ -47,17 +54,53 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
+WIDE, TALL, UPPER, LOWER = (View(top, 0, *window, out, (80, 60)) for top, window, out in (
+    (0, (30, 60), (32, 64)), (0, (80, 40), (64, 32)), (0, (40, 60), (40, 60)), (40, (40, 60), (40, 60))))
+
+
+def sources(*names: str, captions=("a scene",), views=(WIDE,)) -> list[PlannedSource]:
+    return [PlannedSource(name, captions, views) for name in names]
+
+
 def test_the_plan_is_whole_and_its_batches_keep_to_their_shards():
-    plan = Plan("imgsyn", ["a", "b", "c"], replicas=4, bank_seed=1, shard_size=5, batch=2)
+    plan = Plan("imgsyn", sources("a", "b", "c"), replicas=4, bank_seed=1, shard_size=5, batch=2)
     batches = [[spec.key for spec in batch] for n in range(len(plan.shards)) for batch in plan.batches(n)]
     assert sum(batches, []) == [plan.sample(i).key for i in range(12)] and [len(b) for b in batches] == [2, 2, 1, 2, 2, 1, 2]
     assert len({plan.sample(i).seed for i in range(12)}) == 12
 
 
 def test_a_sample_s_seed_knows_nothing_of_the_other_sources():
-    seed = Plan("imgsyn", ["a", "b"], 2, 1, 5, 2).sample(3).seed
-    assert seed == Plan("imgsyn", ["x", "y", "b"], 2, 1, 9, 4).sample(5).seed
-    assert seed != Plan("masksyn", ["a", "b"], 2, 1, 5, 2).sample(3).seed
+    seed = Plan("imgsyn", sources("a", "b"), 2, 1, 5, 2).sample(3).seed
+    assert seed == Plan("imgsyn", sources("x", "y", "b"), 2, 1, 9, 4).sample(5).seed
+    assert seed != Plan("masksyn", sources("a", "b"), 2, 1, 5, 2).sample(3).seed
+
+
+def test_a_batch_holds_one_size():
+    mixed = [PlannedSource(f"s{i}", ("a scene",), (TALL if i % 3 else WIDE,)) for i in range(7)]
+    plan = Plan("imgsyn", mixed, replicas=3, bank_seed=0, shard_size=8, batch=3)
+    batches = [batch for n in range(plan.shard_count) for batch in plan.batches(n)]
+    assert all(len({spec.view.out for spec in batch}) == 1 for batch in batches)
+    assert sorted(spec.key for batch in batches for spec in batch) == [plan.sample(i).key for i in range(21)]
+
+
+def test_replicas_take_captions_and_views_in_turn():
+    plan = Plan("imgsyn", sources("a", captions=("one", "two", "three"), views=(UPPER, LOWER)), 4, 0, 8, 2)
+    specs = [plan.sample(i) for i in range(4)]
+    assert [spec.caption for spec in specs] == ["one", "two", "three", "one"]
+    assert [spec.view for spec in specs] == [UPPER, LOWER, UPPER, LOWER]
+
+
+def test_a_plan_of_a_million_samples_is_no_list():
+    """ADE20K as in the paper; the sources themselves are what a dataset's records cost anyway."""
+    real = sources(*(f"ADE_train_{i:08d}" for i in range(20_210)))
+    tracemalloc.start()
+    began = time.perf_counter()
+    plan = Plan("imgsyn", real, replicas=60, bank_seed=0, shard_size=64, batch=16)
+    assert len(plan) == 1_212_600 and len(plan.shards) == plan.shard_count == 18_947
+    assert sum(map(len, plan.batches(plan.shard_count - 1))) == len(plan) % 64
+    seconds, peak = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seconds < 1 and peak < 8e6
 
 
 def test_workers_and_order_leave_the_bytes_as_they_are(options, whole, tmp_path):
@@ -124,16 +167,21 @@ def test_useless_masks_are_rejected_and_counted(options, tmp_path):
 
 
 def test_the_filter_says_why():
-    categories, codec = Categories.from_names(["sky", "car", "road"]), ColorCodec(default_palette(3))
+    categories = Categories.from_names(["sky", "car", "road"])
+    codec = mask_codec("semantic", default_palette(3), categories)
     good = np.repeat([0, 1, 2, 2], 25).reshape(10, 10)
 
     def judge(labels, rgb=None, caption="a sky"):
-        return fault(codec.encode(labels) if rgb is None else rgb, labels, caption, codec, categories, QualityOptions())
+        rgb = paint(labels) if rgb is None else rgb
+        return fault(codec.unsure(rgb), replace(codec.decode(rgb), mask=SemanticMask(labels)), caption, categories, QualityOptions())
+
+    def paint(labels):
+        return codec.encode(SemanticMask(labels))
 
     assert judge(good) == ""
     assert "categories held" in judge(np.zeros((10, 10), int))
     assert "labelled" in judge(np.full((10, 10), 255))
-    assert "unsure" in judge(good, codec.encode(good) // 2 + 60)
+    assert "unsure" in judge(good, paint(good) // 2 + 60)
     assert "caption names" in judge(np.where(good == 1, 0, np.where(good == 0, 2, good)), caption="two cars and a sign")
     assert named_categories("two cars, a road; scarf", categories) == [1, 2]
 
@@ -154,4 +202,5 @@ def test_masksyn_without_a_text2mask_is_refused(options):
 def test_the_dry_run_times_real_batches(options):
     found = estimate("masksyn", options, batches=1)
     assert found.samples == 12 and found.seconds > 0 and found.bytes > 500
-    assert "12 samples" in found.text(2, 10**9)
+    assert "12 samples" in found.text(2, 10**9) and found.memory > 50
+    assert "too small" in found.text(2, 1000) and "object store" in found.text(2, None)

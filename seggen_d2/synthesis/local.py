@@ -1,4 +1,4 @@
-"""Local workers over one bank, its summary, and the dry run."""
+"""Local workers over one bank, and its summary."""
 
 from __future__ import annotations
 
@@ -7,41 +7,76 @@ import multiprocessing
 import os
 import re
 import shutil
-import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from seggen_d2.bank import Bank, BankWriter
+from seggen_d2.bank.store import is_url
 from seggen_d2.foundation.errors import SegGenError
 
-from .job import Job, SynthesisOptions, run_shards
+from .job import Job
+from .options import SynthesisOptions
+from .shards import run_shards
 
 log = logging.getLogger(__name__)
 
 
-def synthesize(strategy: str, options: SynthesisOptions, output: Path, *, workers: int = 1) -> None:
-    """Make the whole bank by ``workers`` local processes, each with ``options.threads`` threads.
+def synthesize(strategy: str, options: SynthesisOptions, output: str | os.PathLike, *, workers: int = 1, verify: bool = True) -> None:
+    """Make the whole bank by ``workers`` local processes, each with ``options.threads`` threads, and a GPU where there are several.
+
+    Args:
+        strategy: ``masksyn`` or ``imgsyn``.
+        options: what to make.
+        output: the bank's folder, or an fsspec URL.
+        workers: processes.
+        verify: compare finished shards with their checksums, and make damaged ones again.
 
     Raises:
         SegGenError: an input is bad, or a worker died; finished shards are kept.
     """
     job = Job(strategy, options)
-    BankWriter(output, job.info())  # writes bank.json, or says how the folder differs
+    writer = BankWriter(output, job.info())  # writes bank.json, or says how the folder differs
     if workers == 1:
-        run_shards(job, output)
+        run_shards(job, output, verify=verify)
+        ends = ()
     else:
-        _run_workers(strategy, options, output, workers)
-    missing = unfinished(job, output)
+        ends = run_workers(job, output, workers, verify)
+    check_whole(job, writer, ends)
+
+
+def check_whole(job: Job, writer: BankWriter, ends: Sequence[str] = ()) -> None:
+    """Every shard of the job is there.
+
+    Args:
+        job: the job.
+        writer: of its bank.
+        ends: how workers ended that did not end well.
+
+    Raises:
+        SegGenError: some are not.
+    """
+    names = job.plan.shards
+    finished = writer.finished(names)
+    missing = [name for name in names if name not in finished]
     if missing:
-        raise SegGenError(f"{len(missing)} of {len(job.plan.shards)} shards of {output} are not finished", found=", ".join(missing[:5]),
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise SegGenError(f"{len(missing)} of {len(names)} shards of {writer.root} are not finished", found="; ".join((shown, *ends)),
                           remedy="give the same command again; finished shards are kept")
 
 
-def _run_workers(strategy: str, options: SynthesisOptions, output: Path, workers: int) -> None:
+def run_workers(job: Job, output: str | os.PathLike, workers: int, verify: bool = True) -> list[str]:
+    """Make the job's shards by ``workers`` processes.
+
+    Returns:
+        How those ended that did not end well.
+    """
     context = multiprocessing.get_context("spawn")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    running = [context.Process(target=_work, args=(strategy, options, output, i, workers)) for i in range(workers)]
+    shared = (job.strategy, job.options, output, verify, job.masks_print if job.strategy == "imgsyn" else "")
+    running = [context.Process(target=_work, args=(*shared, i, workers)) for i in range(workers)]
     for process in running:
         process.start()
     try:
@@ -52,67 +87,50 @@ def _run_workers(strategy: str, options: SynthesisOptions, output: Path, workers
             process.terminate()
             process.join()
         raise
+    return [f"worker {i + 1} {_end(process)}" for i, process in enumerate(running) if process.exitcode]
 
 
-def _work(strategy: str, options: SynthesisOptions, output: Path, index: int, count: int) -> None:
+def _end(process: SpawnProcess) -> str:
+    killed = f"was killed by signal {-process.exitcode}" + (" (out of memory?)" if process.exitcode == -9 else "")
+    return killed if process.exitcode < 0 else f"ended with exit status {process.exitcode}"
+
+
+def _work(strategy: str, options: SynthesisOptions, output: str | os.PathLike, verify: bool, masks_print: str, index: int, count: int) -> None:
     from seggen_d2.foundation.cli import run_command
 
-    if options.device in ("auto", "cpu") and hasattr(os, "sched_setaffinity"):
+    options = _placed(options, index, count)
+    run_command(lambda: run_shards(Job(strategy, options, masks_print), output, index=index, count=count, verify=verify))
+
+
+def _placed(options: SynthesisOptions, index: int, count: int) -> SynthesisOptions:
+    """A worker's own GPU, where there are several; its own cores, where they suffice."""
+    import torch
+
+    gpus = torch.cuda.device_count() if options.device in ("auto", "cuda") else 0
+    if gpus > 1:
+        return replace(options, device=f"cuda:{index % gpus}")
+    if gpus == 0 and options.device in ("auto", "cpu") and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         if options.threads * count <= len(cores):
             os.sched_setaffinity(0, cores[index * options.threads : (index + 1) * options.threads])
-    run_command(lambda: run_shards(Job(strategy, options), output, index=index, count=count))
+    return options
 
 
-def unfinished(job: Job, output: Path) -> list[str]:
-    """Names of shards that are not whole yet."""
-    writer = BankWriter(output, job.info())
-    return [shard for shard in job.plan.shards if not writer.is_finished(shard)]
-
-
-def summary(output: Path) -> str:
-    """What a bank holds, in a few lines: samples, rejections by reason, disk."""
+def summary(output: str | os.PathLike) -> str:
+    """What a bank holds, in a few lines: samples, rejections by reason."""
     bank = Bank(output)
     rejections = bank.rejections()
     reasons = Counter(re.sub(r"\d+", "N", r.reason) for r in rejections)
-    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    size = sum(facts.size for folder in ("index", "shards") for facts in bank.store.listing(folder).values())
     lines = [f"{output}: {len(bank)} samples, {len(rejections)} rejected, {size / 1e6:.1f} MB"]
     return "\n".join(lines + [f"  rejected {n}: {reason}" for reason, n in reasons.most_common(6)])
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a job would cost, from batches really made: samples, seconds a sample and worker, bytes a sample, share rejected."""
-
-    samples: int
-    seconds: float
-    bytes: float
-    rejected: float
-
-    def text(self, workers: int, free_bytes: int) -> str:
-        hours = self.samples * self.seconds / workers / 3600
-        disk = self.samples * (1 - self.rejected) * self.bytes
-        return (f"{self.samples} samples, about {self.rejected:.0%} of them rejected\n"
-                f"{disk / 1e6:.1f} MB of disk expected, {free_bytes / 1e6:.0f} MB free\n"
-                f"{self.seconds:.2f} s a sample and worker: {hours:.2f} hours with {workers} workers")
-
-
-def estimate(strategy: str, options: SynthesisOptions, batches: int = 3) -> Estimate:
-    """Time a few real batches after one to warm up; nothing is written."""
-    job = Job(strategy, options)
-    painter = job.painter()
-    plan = [specs for _, specs in zip(range(batches + 1), job.plan.batches(0))]
-    painter(plan[0])
-    began, count, sizes, rejected = time.monotonic(), 0, [], 0
-    for specs in plan[1:] or plan:
-        samples, rejections = painter(specs)
-        count, rejected = count + len(specs), rejected + len(rejections)
-        sizes += [len(s.image) + len(s.mask) + 3072 for s in samples]  # tar headers, JSON and padding
-    return Estimate(len(job.plan), (time.monotonic() - began) / count, sum(sizes) / max(1, len(sizes)), rejected / count)
-
-
-def free_space(folder: Path) -> int:
-    """Free bytes where ``folder`` is, or will be."""
+def free_space(output: str | os.PathLike) -> int | None:
+    """Free bytes where ``output`` is, or will be; None for an object store."""
+    if is_url(output):
+        return None
+    folder = Path(output).absolute()
     while not folder.exists():
-        folder = folder.absolute().parent
+        folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -1,14 +1,36 @@
-"""The plan of a bank: which samples there are, their seeds, and which shard and batch each belongs to."""
+"""The plan of a bank: which samples there are, what each is made from, and which shard and batch it belongs to.
+
+A plan is a function, not a list: a million samples take the memory of their sources.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from seggen_d2.foundation.errors import check_choice, check_range
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.seeds import derive_seed
 
+if TYPE_CHECKING:
+    from seggen_d2.generators.geometry import View
+
 STRATEGIES = ("masksyn", "imgsyn")
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """A real image as a plan sees it.
+
+    Attributes:
+        source_id: its name in the bank.
+        captions: one or several.
+        views: the parts of it that samples show, one or several; each is brought to a bucket's size.
+    """
+
+    source_id: str
+    captions: tuple[str, ...]
+    views: tuple[View, ...]
 
 
 @dataclass(frozen=True)
@@ -16,34 +38,40 @@ class SampleSpec:
     """One sample to be made.
 
     Attributes:
-        key: its name in the bank.
+        key: its name in the bank; keys ascend with the plan.
         source_id: the real image whose caption (MaskSyn) or mask and caption (ImgSyn) it is made from.
+        strategy: ``masksyn`` or ``imgsyn``.
         seed: BLAKE2 of (bank seed, source_id, strategy, replica); all its noise comes from it.
+        caption: what the networks are told.
+        view: the part of the real image that it shows, and its size.
     """
 
     key: str
     source_id: str
     strategy: str
     seed: int
+    caption: str
+    view: View
 
 
 @dataclass(frozen=True)
 class Plan:
     """Sample i is replica ``i // sources`` of source ``i % sources``, in shard ``i // shard_size``.
 
-    Replicas come in rounds over all sources, so that a bank that was stopped early still covers every source.
+    Replicas come in rounds over all sources, so that a bank that was stopped early still covers every source. Replica
+    r takes its source's caption r and view r, from the first again after the last.
 
     Args:
         strategy: ``masksyn`` or ``imgsyn``.
-        source_ids: the real images, in order.
+        sources: the real images, in order.
         replicas: samples a real image (the paper, ADE20K: 10 MaskSyn, 50 ImgSyn).
         bank_seed: changes every sample.
         shard_size: samples a shard.
-        batch: samples that the networks see at once; a batch never spans shards.
+        batch: samples that the networks see at once, all of one size; a batch never spans shards.
     """
 
     strategy: str
-    source_ids: Sequence[str]
+    sources: Sequence[PlannedSource]
     replicas: int
     bank_seed: int
     shard_size: int
@@ -53,23 +81,42 @@ class Plan:
         check_choice("strategy", self.strategy, STRATEGIES)
         for name in ("replicas", "shard_size", "batch"):
             check_range(name, getattr(self, name), 1, 10**7)
+        if not self.sources:
+            raise SegGenError("there is no real image to make samples from", expected="one or more", found="none")
 
     def __len__(self) -> int:
-        return len(self.source_ids) * self.replicas
+        return len(self.sources) * self.replicas
 
     def sample(self, i: int) -> SampleSpec:
-        replica, source = divmod(i, len(self.source_ids))
-        source_id = self.source_ids[source]
-        return SampleSpec(f"{self.strategy}-{i:09d}", source_id, self.strategy,
-                          derive_seed(self.bank_seed, source_id, self.strategy, replica))
+        """Sample number ``i``."""
+        replica, place = divmod(i, len(self.sources))
+        source = self.sources[place]
+        seed = derive_seed(self.bank_seed, source.source_id, self.strategy, replica)
+        caption, view = (choices[replica % len(choices)] for choices in (source.captions, source.views))
+        return SampleSpec(f"{self.strategy}-{i:09d}", source.source_id, self.strategy, seed, caption, view)
+
+    @property
+    def shard_count(self) -> int:
+        return -(-len(self) // self.shard_size)
+
+    def shard_name(self, shard: int) -> str:
+        """The name of shard number ``shard``."""
+        return f"{self.strategy}-{shard:05d}"
 
     @property
     def shards(self) -> list[str]:
         """Names of all shards, in order."""
-        return [f"{self.strategy}-{n:05d}" for n in range(-(-len(self) // self.shard_size))]
+        return [self.shard_name(n) for n in range(self.shard_count)]
+
+    def numbers(self, shard: int) -> range:
+        """The numbers of the samples of shard number ``shard``."""
+        return range(shard * self.shard_size, min(len(self), (shard + 1) * self.shard_size))
 
     def batches(self, shard: int) -> Iterator[list[SampleSpec]]:
-        """The batches of shard number ``shard``."""
-        end = min(len(self), (shard + 1) * self.shard_size)
-        for start in range(shard * self.shard_size, end, self.batch):
-            yield [self.sample(i) for i in range(start, min(start + self.batch, end))]
+        """The batches of shard number ``shard``: each of one size, sizes in the order of their first samples."""
+        by_size: dict[tuple[int, int], list[SampleSpec]] = {}
+        for i in self.numbers(shard):
+            spec = self.sample(i)
+            by_size.setdefault(spec.view.out, []).append(spec)
+        for specs in by_size.values():
+            yield from (specs[start : start + self.batch] for start in range(0, len(specs), self.batch))

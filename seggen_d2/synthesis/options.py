@@ -1,0 +1,68 @@
+"""What a synthesis is told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from seggen_d2.foundation.errors import check_choice, check_range
+from seggen_d2.generators.sampling import SamplerOptions
+
+from .quality import QualityOptions
+
+DTYPES = ("float32", "bfloat16", "float16")
+PLACES = ("dataset", "captions", "mask2img", "text2mask", "device", "long_captions")  # no part of what a bank is
+MASKSYN_ALONE = ("masks", "quality")
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """What ``tools/synthesize.py`` reads.
+
+    Attributes:
+        dataset, captions: the real data that the bank is made from.
+        mask2img: folder of a Mask2Img.
+        text2mask: folder of a Text2Mask; MaskSyn alone needs it.
+        replicas: samples a real image.
+        seed: changes every sample.
+        batch: samples that the networks see at once.
+        shard_size: samples a shard; what a killed worker has to make again is at most one shard.
+        masks, images: how each network is sampled; ``images.strength`` under 1 starts from the real photo.
+        quality: which sampled masks are rejected.
+        jpeg_quality: 1 to 100, without chroma subsampling.
+        threads: CPU threads a worker; part of the job, since sums round by it.
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda:0``, ...
+        dtype: of the networks: float32, bfloat16 or float16.
+        long_captions: ``error``, or ``cut`` at 77 tokens.
+    """
+
+    dataset: str
+    captions: str
+    mask2img: str
+    text2mask: str = ""
+    replicas: int = 10
+    seed: int = 0
+    batch: int = 16
+    shard_size: int = 64
+    masks: SamplerOptions = field(default_factory=lambda: SamplerOptions(steps=200))
+    images: SamplerOptions = field(default_factory=SamplerOptions)
+    quality: QualityOptions = field(default_factory=QualityOptions)
+    jpeg_quality: int = 95
+    threads: int = 1
+    device: str = "auto"
+    dtype: str = "float32"
+    long_captions: str = "error"
+
+    def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, DTYPES)
+        check_choice("long_captions", self.long_captions, ("error", "cut"))
+        check_range("jpeg_quality", self.jpeg_quality, 1, 100)
+        check_range("threads", self.threads, 1, 1024)
+
+    def facts(self, strategy: str) -> dict[str, Any]:
+        """What of it decides a bank's samples: no paths, no device, nothing that ``strategy`` does not use."""
+        unused = PLACES if strategy == "masksyn" else PLACES + MASKSYN_ALONE
+        facts = {key: value for key, value in asdict(self).items() if key not in unused}
+        for network in {"masks", "images"} & set(facts):
+            del facts[network]["distilled"]  # told among the generators, by fingerprint and licence
+        return facts
