@@ -25,6 +25,8 @@ from seggen_d2.segmentation.mask_codec import MaskCodec
 from seggen_d2.sources import Source
 from seggen_d2.sources.masks import read_labelled, read_mask
 
+from .copies import BYTES as THUMBNAIL_BYTES
+from .copies import thumbnail
 from .fingerprints import digest, digest_records, digest_weights
 from .geometry import Geometry, View
 from .latents import PRECISIONS, LatentLayout, color_png, encode_batch, in_float32, scale_of, to_bytes
@@ -78,7 +80,7 @@ def layout_of(pipeline: StableDiffusionXLPipeline, options: CacheOptions) -> Lat
 
 @dataclass(frozen=True)
 class LatentMaker:
-    """Makes the rows of latents: of colour maps (Text2Mask), or of photos with their colour maps as conditions (Mask2Img)."""
+    """Makes the rows of latents: of colour maps with masks' thumbnails (Text2Mask), or of photos with colour maps (Mask2Img)."""
 
     source: Source
     items: Sequence[Item]
@@ -100,10 +102,11 @@ class LatentMaker:
             yield from self._encode(waiting)
 
     def _read(self, number: int) -> tuple[np.ndarray, bytes]:
-        """The target ``(H, W, 3)`` uint8, and its condition as PNG."""
+        """The target ``(H, W, 3)`` uint8, and what its row holds beside its latents."""
         item = self.items[number]
         if self.target == "color_map":
-            return self.codec.encode(item.view.mask(read_mask(item.record, self.source))), b""
+            mask = item.view.mask(read_mask(item.record, self.source))
+            return self.codec.encode(mask), thumbnail(mask).tobytes()
         photo, mask = read_labelled(item.record, self.source)
         return item.view.image(photo), color_png(self.codec.encode(item.view.mask(mask)))
 
@@ -167,8 +170,9 @@ def open_texts(parent: Path, maker: TextMaker) -> RowStore:
 
 def bytes_of_latents(items: Iterable[Item], layout: LatentLayout, target: str) -> int:
     """About what latents take on disk; a condition's PNG is reckoned at half a bit a pixel."""
-    png = 0 if target == "color_map" else 1 / 16
-    return int(sum(count * (layout.bytes_of(size) + png * size[0] * size[1]) for size, count in Counter(item.view.out for item in items).items()))
+    sizes = Counter(item.view.out for item in items)
+    rest = {size: THUMBNAIL_BYTES if target == "color_map" else size[0] * size[1] // 16 for size in sizes}
+    return sum(count * (layout.bytes_of(size) + rest[size]) for size, count in sizes.items())
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable[[int], Any], numbers: Iterable[int]) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from seggen_d2.segmentation.mask_codec import MaskCodec
 from seggen_d2.sources import Source
 
 from .cache import TARGETS, CacheOptions, Item, LatentMaker, TextMaker, bytes_of_latents, layout_of, list_items, make_missing, open_latents, open_texts
+from .copies import BYTES as THUMBNAIL_BYTES
+from .copies import read_thumbnails
 from .geometry import Geometry
 from .images import to_unit
 from .latents import LatentLayout, encode_pictures
@@ -170,6 +172,13 @@ class LabelledExamples:
             return batch
         conditions = [self.layout.condition(row, size, way) for row, (way, _) in zip(rows, picked, strict=True)]
         return {**batch, "condition": to_unit(np.stack(conditions))}
+
+    def thumbnails(self, chunk: int = 4096) -> Iterator[np.ndarray]:
+        """Text2Mask's training masks as ``(n, SIDE, SIDE)`` labels of :mod:`.copies`, ``chunk`` at once, mirror images left out."""
+        assert not self.has_condition, "rows of photos hold no thumbnails"
+        for start in range(0, len(self.latents), chunk):
+            part = range(start, min(start + chunk, len(self.latents)))
+            yield read_thumbnails(self.latents.end(number, THUMBNAIL_BYTES) for number in part)
 
     def _caption(self, picture: int, draw: int, seed: int, number: int) -> int:
         """The row of the caption that this draw shows."""

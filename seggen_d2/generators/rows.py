@@ -153,14 +153,21 @@ class Rows:
         Raises:
             SegGenError: the disk gave other bytes than were written.
         """
-        path = self.store.path(number // PER_SHARD)
-        offset, length, crc32 = (int(self._index[name][number]) for name in _INDEX)
+        path, (offset, length, crc32) = self._where(number)
         data = _pread(path, length, offset)
         if zlib.crc32(data) != crc32:
             raise SegGenError(f"cache {path} is damaged at row {number % PER_SHARD}", expected=f"{length} bytes with checksum {crc32:08x}",
                               found=f"{len(data)} bytes with checksum {zlib.crc32(data):08x}",
                               remedy="remove this file and give the same command again: it is made anew")
         return data
+
+    def end(self, number: int, count: int) -> bytes:
+        """The last ``count`` bytes of one row, without a look at the rest."""
+        path, (offset, length, _) = self._where(number)
+        return _pread(path, count, offset + length - count)
+
+    def _where(self, number: int) -> tuple[Path, tuple[int, int, int]]:
+        return self.store.path(number // PER_SHARD), tuple(int(self._index[name][number]) for name in _INDEX)
 
 
 def _pread(path: Path, length: int, offset: int) -> bytes:
