@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.pictures import open_picture
 from seggen_d2.foundation.seeds import fingerprint
 from seggen_d2.segmentation.label_maps import read_label_map
 from seggen_d2.segmentation.panoptic import read_panoptic_png
@@ -94,7 +92,7 @@ def _photo(item: Item, problems: list[Problem]) -> tuple[tuple[int, int] | None,
     try:
         data = Path(item.image).read_bytes()
         image = open_image(data, item.image)
-        with Image.open(io.BytesIO(data)) as header:
+        with open_picture(data, f"image {item.image}") as header:
             mode, orientation = header.mode, header.getexif().get(_ORIENTATION, 1)
     except (OSError, SegGenError) as error:
         problems.append(Problem("unreadable", item.image, getattr(error, "found", "") or str(error)))

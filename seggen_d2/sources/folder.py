@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import Categories
+
+from .records import image_size
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -116,11 +116,7 @@ class FolderSource:
             SegGenError: the image's header cannot be read.
         """
         image_id = self.image_id(image)
-        try:
-            with Image.open(image) as header:
-                width, height = header.size
-        except OSError as error:
-            raise SegGenError(f"image {image} cannot be read", expected="a JPEG or PNG", found=str(error), remedy="copy it again or take it out") from error
+        height, width = image_size(image)
         record = {"file_name": str(image), "sem_seg_file_name": str(self.mask_of(image)), "height": height, "width": width,
                   "image_id": image_id, "source_id": image_id}
         return {**record, "attributes": self.attributes[image_id]} if image_id in self.attributes else record

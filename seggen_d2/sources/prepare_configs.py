@@ -121,7 +121,7 @@ def _generator(made: Prepared, options: ConfigOptions, kind: str, size: str) -> 
     file = shown(made.output / f"{kind}{size}.yaml")
     header = [f"python tools/train_generator.py --kind {kind} --config-file {file} --output output/{options.name}/{kind}   # --dry-run first"]
     base = Path(options.configs) / "generators" / f"{options.generators}-{kind}{size}.yaml"
-    return header, {"_BASE_": _from(base, made.output, options.configs), **_inputs(made, options)}
+    return header, {"_BASE_": _from(base, made.output, options.configs), **_inputs(made, options), "exclude": [shown(made.file("val"))]}
 
 
 def _synthesis(made: Prepared, options: ConfigOptions) -> tuple[list[str], dict[str, Any]]:

@@ -96,3 +96,16 @@ def check_recorded_size(record: dict[str, Any], image: np.ndarray) -> None:
         raise SegGenError(f"image {record['file_name']} has another size than its annotations",
                           expected=f"{wanted[0]} x {wanted[1]} (H x W)", found=f"{image.shape[0]} x {image.shape[1]}",
                           remedy="images and annotations must come from one release")
+
+
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Height and width of an image file, from its header.
+
+    Raises:
+        SegGenError: it is missing, no image, or too large.
+    """
+    try:
+        with Image.open(path) as header:
+            return header.height, header.width
+    except (OSError, Image.DecompressionBombError) as error:
+        raise SegGenError(f"image {path} cannot be read", expected="a JPEG or PNG", found=str(error), remedy="copy it again or take it out") from error

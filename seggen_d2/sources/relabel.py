@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_bytes
@@ -18,6 +17,7 @@ from seggen_d2.segmentation.panoptic import read_panoptic_png
 
 from .color_table import ColorTable
 from .parallel import mapped
+from .records import image_size
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Relabel:
         An output that exists, is no older than its mask and has its photo's size is left.
         """
         try:
-            size = _photo_size(file.photo)
+            size = image_size(file.photo)
             if not file.output or not _is_made(file, size):
                 self._make(file, size)
         except SegGenError as error:
@@ -108,19 +108,11 @@ def _ids(path: str) -> np.ndarray:
                           remedy="give the table of its colours: --colors TABLE (datasets/README.md)") from error
 
 
-def _photo_size(path: str) -> tuple[int, int]:
-    try:
-        with Image.open(path) as header:
-            return header.height, header.width
-    except OSError as error:
-        raise SegGenError(f"image {path} cannot be read", expected="a JPEG or PNG", found=str(error), remedy="copy it again or take it out") from error
-
-
 def _is_made(file: MaskFile, size: tuple[int, int]) -> bool:
     output = Path(file.output)
     if not output.is_file() or output.stat().st_mtime_ns < os.stat(file.mask).st_mtime_ns:
         return False
-    return _photo_size(file.output) == size
+    return image_size(file.output) == size
 
 
 def relabel_all(relabel: Relabel, files: Sequence[MaskFile], workers: int, what: str) -> None:
