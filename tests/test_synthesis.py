@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 import tracemalloc
 from dataclasses import replace
@@ -14,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from tiny_synthesis import command, contents, tiny_options
 
 from seggen_d2.bank import Bank, open_member
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.geometry import View
-from seggen_d2.generators.sampling import SamplerOptions
 from seggen_d2.segmentation import Categories, default_palette, read_label_map
 from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.segmentation.masks import SemanticMask
@@ -31,15 +30,10 @@ from seggen_d2.synthesis.plan import Plan, PlannedSource
 from seggen_d2.synthesis.quality import QualityOptions, fault, named_categories
 from seggen_d2.synthesis.shards import run_shards
 
-ROOT = Path(__file__).parent.parent
-ANYTHING = QualityOptions(max_unsure=1.0, min_labelled=0.0, min_categories=0, min_named=0.0)
-
 
 @pytest.fixture(scope="module")
 def options(generators, toy_folder) -> SynthesisOptions:
-    return SynthesisOptions(dataset=str(toy_folder / "dataset.yaml"), captions=str(toy_folder / "captions.parquet"),
-                            text2mask=str(generators["text2mask"]), mask2img=str(generators["mask2img"]), replicas=2, batch=2,
-                            shard_size=3, masks=SamplerOptions(1), images=SamplerOptions(1), quality=ANYTHING)
+    return tiny_options(generators, toy_folder)
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +41,6 @@ def whole(options, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "bank"
     synthesize("masksyn", options, folder)
     return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".") and ".cache" not in p.parts]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 WIDE, TALL, UPPER, LOWER = (View(top, 0, *window, out, (80, 60)) for top, window, out in (
@@ -116,11 +105,7 @@ def test_two_local_workers_make_the_same_bank(options, whole, tmp_path):
 
 def test_killed_and_started_again_gives_the_same_bank(options, whole, tmp_path):
     """kill -9 as soon as the first shard is there; then the same command."""
-    config = tmp_path / "synthesis.yaml"
-    plain = {key: value for key, value in vars(options).items() if not hasattr(value, "__dataclass_fields__")}
-    config.write_text(yaml.safe_dump({**plain, "masks": {"steps": 1}, "images": {"steps": 1}, "quality": vars(ANYTHING)}))
-    command = [sys.executable, str(ROOT / "tools/synthesize.py"), "--strategy", "masksyn", "--config-file", str(config), "--output", str(tmp_path / "bank")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(options, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "bank").glob("shards/*.tar")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.002)
@@ -128,10 +113,8 @@ def test_killed_and_started_again_gives_the_same_bank(options, whole, tmp_path):
     process.wait()
     assert process.returncode == -signal.SIGKILL, "the job ended before it could be killed"
     assert len(list((tmp_path / "bank").glob("shards/*.tar"))) < 4
-    subprocess.run(command, check=True, capture_output=True)
-    after = contents(tmp_path / "bank")
-    after.pop("options.json")  # the resolved options, with paths: beside the bank, not of it
-    assert after == contents(whole)
+    subprocess.run(command(options, tmp_path), check=True, capture_output=True)
+    assert contents(tmp_path / "bank") == contents(whole)
 
 
 def test_a_shard_cut_short_is_made_again(options, whole, tmp_path, caplog):

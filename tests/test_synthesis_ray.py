@@ -1,0 +1,94 @@
+"""Ray over the same plan: the same bytes, also where an actor was killed; addresses that do not answer are told quickly."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tiny_synthesis import contents, tiny_options
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.synthesis import ray_executor
+from seggen_d2.synthesis.local import synthesize
+from seggen_d2.synthesis.ray_executor import check_address, synthesize_with_ray
+
+pytest.importorskip("ray")
+
+
+def actors() -> list[psutil.Process]:
+    """Processes of this one's Ray that make shards."""
+    return [p for p in psutil.Process().children(recursive=True) if "ShardActor" in " ".join(_words(p))]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def kill_one(bank: Path, killed: list[int], deadline: float) -> None:
+    """kill -9 an actor as soon as two shards are there."""
+    while time.monotonic() < deadline and not killed:
+        if len(list(bank.glob("shards/*.tar"))) >= 2:
+            for actor in actors()[:1]:
+                os.kill(actor.pid, signal.SIGKILL)
+                killed.append(actor.pid)
+        time.sleep(0.01)
+
+
+def test_an_actor_killed_in_the_middle_leaves_the_bytes_as_they_are(generators, toy_folder, tmp_path):
+    options = tiny_options(generators, toy_folder, replicas=12, images=SamplerOptions(8))
+    synthesize("imgsyn", options, tmp_path / "local")
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_one, args=(tmp_path / "bank", killed, time.monotonic() + 120))
+    killer.start()
+    synthesize_with_ray("imgsyn", options, str(tmp_path / "bank"), workers=2)
+    seen = len(list((tmp_path / "bank").glob("shards/*.tar")))
+    killer.join()
+    assert killed, "the job ended before an actor could be killed"
+    assert seen == 24 and contents(tmp_path / "bank") == contents(tmp_path / "local")
+
+
+@pytest.mark.parametrize("prefix", ["", "ray://"])
+def test_an_address_that_does_not_answer_is_told_at_once(prefix):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"{prefix}127.0.0.1:{unused.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(SegGenError, match=f"no Ray answers at {address}"):
+            check_address(address)
+    assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize("address", ["cluster", "host:", "host:ray"])
+def test_an_address_that_is_none_is_told(address):
+    with pytest.raises(SegGenError, match="no address of a Ray cluster"):
+        check_address(address)
+
+
+def test_another_server_at_the_address_is_told(monkeypatch):
+    monkeypatch.setattr(ray_executor, "HEALTH_SECONDS", 2.0)
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(SegGenError, match="something listens there"):
+            check_address(f"127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+
+
+def test_without_ray_the_extra_is_named(generators, toy_folder, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SegGenError, match=r"pip install 'seggen_d2\[ray\]'"):
+        synthesize_with_ray("imgsyn", tiny_options(generators, toy_folder), str(tmp_path / "bank"))
+    assert not (tmp_path / "bank").exists()
