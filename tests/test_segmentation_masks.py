@@ -144,9 +144,9 @@ def test_regions_are_those_of_a_flood_fill():
 def test_specks_and_holes_are_given_to_their_neighbours_and_counted():
     codec = mask_codec("panoptic", PALETTE, ITEMS)
     rgb = codec.encode(panoptic())
-    rgb[40:42, 70:72], rgb[56:58, 4:7], rgb[15, 60] = PALETTE.colors[1], PALETTE.ignore_color, PALETTE.colors[3]
+    rgb[40, 70:73], rgb[56, 4:7], rgb[15, 60] = PALETTE.colors[1], PALETTE.ignore_color, PALETTE.colors[3]
     clean, decoded = codec.decode(codec.encode(panoptic())), codec.decode(rgb)
-    assert (decoded.specks, decoded.holes) == (2, 1) and (clean.specks, clean.holes) == (0, 0)
+    assert (decoded.specks, decoded.holes, decoded.dropped) == (2, 1, 7 / 4800) and (clean.specks, clean.holes) == (0, 0)
     assert np.array_equal(decoded.mask.ids, clean.mask.ids)
 
 

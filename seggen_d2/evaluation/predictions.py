@@ -10,9 +10,8 @@ from tqdm import tqdm
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import read_label_map
+from seggen_d2.segmentation.confusion import ConfusionMatrix
 from seggen_d2.sources import load_dataset
-
-from .confusion import ConfusionMatrix
 
 
 def score_folder(predictions: str | os.PathLike, dataset: str | os.PathLike) -> dict[str, Any]:

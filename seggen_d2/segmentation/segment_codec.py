@@ -4,8 +4,9 @@ Crowds and pixels of no segment have the ignore colour and come back as pixels o
 segment, so a generator that learned to paint it as one would make wrong labels.
 
 Decoding: each pixel takes its nearest colour; 4-connected pixels of one category are a region, since edges separate
-segments; regions of a few pixels are dropped (specks), as are unlabelled ones (holes) and the thin bands of mixed colours
-that blur makes of borders; the pixels of edges, specks and holes go to the nearest region that is left. Regions of a stuff category are one segment in panoptic masks.
+segments; regions of a few pixels are dropped (specks), as are unlabelled ones (holes) and the thin bands of mixed
+colours that blur makes of borders; the pixels of edges, specks and holes go to the nearest region that is left.
+Regions of a stuff category are one segment in panoptic masks.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.segmentation import Categories, check_labels
+
+from .categories import Categories
+from .label_maps import check_labels
 
 
 class ConfusionMatrix:
