@@ -3,7 +3,7 @@
 
 Give photos with single-channel PNG masks of ids, or RGB masks with a table of their colours, or a COCO JSON (instance or
 panoptic). Every mask is checked: its size, its ids. OUTPUT gets train.yaml and val.yaml, converted masks where they must
-be converted (photos are never copied), and configs for all that follows: real.yaml and swap.yaml (the segmenter),
+be converted (photos are never copied), and configs for all that follows: real.yaml and real+seggen.yaml (the segmenter),
 text2mask.yaml and mask2img.yaml (the generators; -24gb for one 24 GB GPU), synthesis.yaml. The same command again does
 nothing twice, and goes on after a stop.
 """
@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     made = words.add_argument_group("what is made")
     made.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for dataset files, configs and converted masks")
     made.add_argument("--name", default="", help="of the dataset (default: the output folder's)")
+    made.add_argument("--limit", type=int, default=0, help="the first so many photos of each side, to try things out (default: all)")
     made.add_argument("--batch", type=int, default=16, help="images an iteration of the segmenter; its schedule follows (default: 16)")
     made.add_argument("--backbone", default="R50", choices=["R50", "swin-large"], help="of the segmenter (default: R50)")
     made.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")

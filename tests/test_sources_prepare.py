@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import coco_samples as coco
@@ -118,6 +119,8 @@ def test_lists_and_folders_of_their_own(tmp_path):
     assert [r["image_id"] for r in load_dataset(made.file("val")).records()] == names[5:7] and made.photos["train"] == 5
     own = {"val_images": str(tmp_path / "photos"), "val_masks": str(tmp_path / "ids")}
     assert prepare_folder(options(tmp_path, **own), tmp_path / "b").photos == {"train": 12, "val": 12}
+    few = prepare_folder(options(tmp_path, limit=2, **lists), tmp_path / "few")
+    assert few.photos == {"train": 2, "val": 2} and [r["image_id"] for r in load_dataset(few.file("train")).records()] == names[:2]
     (tmp_path / "v.txt").write_text("\n".join(names[4:7]))
     with pytest.raises(SegGenError, match="1 images are in both lists"):
         prepare_folder(options(tmp_path, **lists), tmp_path / "c")
@@ -188,6 +191,7 @@ def test_json_of_either_task_is_split_by_its_images(tmp_path):
     coco.write_coco(tmp_path)
     for task, masks in (("instance", ""), ("panoptic", str(tmp_path / "panoptic"))):
         given = FolderOptions("mine", str(tmp_path / "images"), masks, str(tmp_path / f"{task}.json"), val_share=0.3)
+        assert prepare_folder(replace(given, limit=1), tmp_path / f"few {task}").photos == {"train": 1, "val": 1}
         made = prepare_folder(given, tmp_path / task)
         assert made.photos == {"train": 2, "val": 1} and made.task == task
         ids = [r["image_id"] for side in ("train", "val") for r in load_dataset(made.file(side)).records()]
@@ -305,7 +309,7 @@ def test_configs_open_and_edits_stay(tmp_path, monkeypatch, task):
         coco.write_coco(tmp_path)
         made = prepare_folder(FolderOptions("mine", str(tmp_path / "images"), "", str(tmp_path / "instance.json"), val_share=0.3), tmp_path / "out")
     files = write_configs(made, ConfigOptions("mine", str(ROOT / "configs"), batch=4))
-    assert sorted(file.stem for file in files) == ["mask2img", "mask2img-24gb", "real", "swap", "synthesis", "text2mask", "text2mask-24gb"]
+    assert sorted(file.stem for file in files) == ["mask2img", "mask2img-24gb", "real", "real+seggen", "synthesis", "text2mask", "text2mask-24gb"]
     real = yaml.safe_load((tmp_path / "out" / "real.yaml").read_text())
     assert real["MODEL"]["SEM_SEG_HEAD"]["NUM_CLASSES"] == len(made.categories) and real["SOLVER"]["IMS_PER_BATCH"] == 4
     assert real["SOLVER"]["BASE_LR"] == 2.5e-5 and all(Path(file).is_file() for file in real["SEGGEN"]["DATASETS"])
@@ -313,11 +317,11 @@ def test_configs_open_and_edits_stay(tmp_path, monkeypatch, task):
         pytest.importorskip("fvcore")
         from seggen_d2.engine.config import load_config
 
-        cfg, _ = load_config(tmp_path / "out" / "swap.yaml")
+        cfg, _ = load_config(tmp_path / "out" / "real+seggen.yaml")
         assert cfg.DATASETS.TRAIN == ["mine_train"] and cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 3 and cfg.SEGGEN.BANKS and cfg.INPUT.CROP.SIZE == [512, 512]
     (tmp_path / "out" / "real.yaml").write_text("edited: true\n")
-    (tmp_path / "out" / "swap.yaml").unlink()
-    assert [file.stem for file in write_configs(made, ConfigOptions("mine", str(ROOT / "configs")))] == ["swap"]
+    (tmp_path / "out" / "real+seggen.yaml").unlink()
+    assert [file.stem for file in write_configs(made, ConfigOptions("mine", str(ROOT / "configs")))] == ["real+seggen"]
     assert (tmp_path / "out" / "real.yaml").read_text() == "edited: true\n"
 
 

@@ -37,6 +37,7 @@ class CocoPart:
     val_json: str = ""
     val_share: float = SAMPLE_SHARE
     group_pattern: str = ""
+    limit: int = 0
 
 
 def prepare_coco(

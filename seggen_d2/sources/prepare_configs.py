@@ -56,7 +56,7 @@ def iterations(task: str, photos: int, batch: int) -> int:
 
 
 def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
-    """Write ``real.yaml``, ``swap.yaml``, ``text2mask.yaml``, ``mask2img.yaml``, their 24 GB forms and ``synthesis.yaml``.
+    """Write ``real.yaml``, ``real+seggen.yaml``, ``text2mask.yaml``, ``mask2img.yaml``, their 24 GB forms and ``synthesis.yaml``.
 
     Files that are there already are left: they may have been edited.
 
@@ -70,7 +70,7 @@ def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
     if not base.is_file():
         raise SegGenError(f"{options.configs} is not this package's folder of configs", expected=str(base), found="no such file",
                           remedy="run the script from the repository's datasets/ folder")
-    files = {"real": _real(made, options, base), "swap": _swap(made, options), "synthesis": _synthesis(made, options)}
+    files = {"real": _real(made, options, base), "real+seggen": _swap(made, options), "synthesis": _synthesis(made, options)}
     for kind in GENERATORS:
         for size in ("", "-24gb"):
             files[kind + size] = _generator(made, options, kind, size)
@@ -100,7 +100,7 @@ def _real(made: Prepared, options: ConfigOptions, base: Path) -> tuple[list[str]
         solver["STEPS"] = [round(steps * share) for share in (0.88889, 0.96296)]
     values = {
         "_BASE_": _from(base, made.output, options.configs),
-        "OUTPUT_DIR": f"output/{options.name}/real",
+        "OUTPUT_DIR": f"output/{options.name}/runs/real-seed0",
         "MODEL": {"SEM_SEG_HEAD": {"NUM_CLASSES": len(made.categories), "IGNORE_VALUE": made.categories.ignore_id}},
         "DATASETS": {"TRAIN": [f"{options.name}_train"], "TEST": [f"{options.name}_val"]},
         "SOLVER": solver,
@@ -111,10 +111,10 @@ def _real(made: Prepared, options: ConfigOptions, base: Path) -> tuple[list[str]
 
 
 def _swap(made: Prepared, options: ConfigOptions) -> tuple[list[str], dict[str, Any]]:
-    header = [f"python tools/train_net.py --config-file {shown(made.output / 'swap.yaml')} --num-gpus 2",
+    header = [f"python tools/train_net.py --config-file {shown(made.output / 'real+seggen.yaml')} --num-gpus 2",
               "60% of the samples are swapped for synthetic ones; all else is as in real.yaml."]
     banks = [f"output/{options.name}/banks/{strategy}" for strategy in ("masksyn", "imgsyn")]
-    return header, {"_BASE_": "real.yaml", "OUTPUT_DIR": f"output/{options.name}/swap", "SEGGEN": {"BANKS": banks, "P_AUG": 0.6}}
+    return header, {"_BASE_": "real.yaml", "OUTPUT_DIR": f"output/{options.name}/runs/real+seggen-seed0", "SEGGEN": {"BANKS": banks, "P_AUG": 0.6}}
 
 
 def _generator(made: Prepared, options: ConfigOptions, kind: str, size: str) -> tuple[list[str], dict[str, Any]]:

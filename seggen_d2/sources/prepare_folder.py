@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.segmentation import Categories, Category
 
 from .category_list import read_categories
@@ -39,6 +39,7 @@ class FolderOptions:
         reduce_zero: masks hold 0 for unlabelled and ids from 1.
         changed: ``FROM=TO`` of ids that change.
         ignore_id: the id of unlabelled pixels.
+        limit: use the first so many photos of each side; 0 for all.
     """
 
     name: str
@@ -59,6 +60,7 @@ class FolderOptions:
     reduce_zero: bool = False
     changed: tuple[str, ...] = ()
     ignore_id: int = 255
+    limit: int = 0
 
 
 def prepare_folder(options: FolderOptions, output: str | os.PathLike, *, workers: int = 1) -> Prepared:
@@ -69,6 +71,7 @@ def prepare_folder(options: FolderOptions, output: str | os.PathLike, *, workers
     """
     output = Path(output)
     _check(options)
+    check_range("limit", options.limit, 0, 10**9)
     need_folder(options.images, "folder of photos", "photos, in folders of folders if you like")
     if options.json:
         splits, remarks = json_splits(options, output)
@@ -177,14 +180,15 @@ def _photos(folder: Path) -> dict[str, Path]:
 def _split(options: FolderOptions, output: Path, relabel: Relabel, side: str, images: str, masks: str, ids: Sequence[str], *,
            below: str = "", listed: bool = False) -> Split:
     photos = _photos(Path(images))
-    given = {image_id: Path(masks) / options.mask_name.format(image_id) for image_id in ids}
+    given = {image_id: Path(masks) / options.mask_name.format(image_id) for image_id in ids[: options.limit or None]}
     lacking = [image_id for image_id, mask in given.items() if not mask.is_file()]
     if lacking:
-        raise SegGenError(f"{len(lacking)} of {len(ids)} photos have no mask", expected=str(given[lacking[0]]), found=folder_content(Path(masks)),
+        raise SegGenError(f"{len(lacking)} of {len(given)} photos have no mask", expected=str(given[lacking[0]]), found=folder_content(Path(masks)),
                           remedy="give each photo a mask, take it out, or tell the masks' names: --mask-name '{}_labels.png'")
     stays = relabel.keeps and options.mask_name == "{}.png"
     made = output / "masks" / below
     files = [MaskFile(str(photos[i]), str(mask), "" if stays else str(made / f"{i}.png")) for i, mask in given.items()]
     spec = {"name": f"{options.name}_{side}", "images": place(images, output), "masks": place(masks if stays else made, output),
             "categories": category_items(relabel.categories), "ignore_id": relabel.categories.ignore_id}
-    return Split(side, {**spec, **({"files": f"{side}.txt"} if listed else {})}, files)
+    extra = ({"files": f"{side}.txt"} if listed else {}) | ({"limit": options.limit} if options.limit else {})
+    return Split(side, {**spec, **extra}, files)

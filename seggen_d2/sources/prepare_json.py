@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,7 @@ class JsonOptions(Protocol):
     val_json: str
     val_share: float
     group_pattern: str
+    limit: int
 
 
 def json_task(path: str) -> str:
@@ -57,7 +59,9 @@ def json_splits(options: JsonOptions, output: Path) -> tuple[list[Split], list[s
     else:
         parts = _divide(options, output)
         sets = {side: (options.images, options.masks, str(part)) for side, part in parts.items()}
-    return [_split(options.name, side, task, *given, output) for side, given in sets.items()], _remarks(options.json, task)
+    splits = [_split(options.name, side, task, *given, output) for side, given in sets.items()]
+    limit = {"limit": options.limit} if options.limit else {}
+    return [replace(split, spec={**split.spec, **limit}) for split in splits], _remarks(options.json, task)
 
 
 def _split(name: str, side: str, task: str, images: str, masks: str, json: str, output: Path) -> Split:
