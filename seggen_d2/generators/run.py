@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -30,8 +31,9 @@ FREE = {"checkpoint_every", "keep", "log_every", "tracker", "ema_device"}  # opt
 
 
 def start_processes() -> PartialState:
-    """Join the other processes, where a launcher (``accelerate launch``, ``torchrun``) started several."""
-    return PartialState(timeout=PATIENCE)
+    """Join the other processes, where a launcher (``accelerate launch``, ``torchrun``) started several; without GPUs by gloo."""
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") or not torch.accelerator.is_available()
+    return PartialState(cpu=on_cpu and "LOCAL_RANK" in os.environ, timeout=PATIENCE)
 
 
 class Run:
