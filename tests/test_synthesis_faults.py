@@ -1,0 +1,155 @@
+"""Real faults of a synthesis: kill -9 at any moment, two commands on one bank, bytes that flip, a full disk."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import shutil
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_synthesis import contents, tiny_options
+
+from seggen_d2.bank import Bank
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.synthesis.finishing import Finisher
+from seggen_d2.synthesis.job import Job
+from seggen_d2.synthesis.local import synthesize
+from seggen_d2.synthesis.shards import run_shards
+
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def options(generators, toy_folder):
+    return tiny_options(generators, toy_folder)
+
+
+@pytest.fixture(scope="module")
+def whole(options, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "bank"
+    synthesize("masksyn", options, folder)
+    return folder
+
+
+def begin(strategy: str, options, bank: Path) -> int:
+    """The pid of a child that makes the bank. It is forked after the imports, so that its life is all work."""
+    child = os.fork()
+    if child == 0:
+        logging.disable()
+        status = 1
+        try:
+            run_shards(Job(strategy, options), bank)
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def kill_after(child: int, seconds: float) -> bool:
+    """kill -9; False where the child had ended well by then."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            assert status == 0
+            return False
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def test_killed_at_twenty_moments_gives_the_bank_of_an_uninterrupted_run(options, tmp_path):
+    """Each command goes on where the last was killed; where one gets to the end, the next begins anew."""
+    long, draw, kills, made = replace(options, replicas=6), random.Random(0), 0, 0
+    began = time.monotonic()
+    synthesize("masksyn", long, tmp_path / "whole")
+    span, bank, whole = time.monotonic() - began, tmp_path / "bank", contents(tmp_path / "whole")
+    while kills < KILLS:
+        before = len(list(bank.glob("shards/*.tar")))
+        killed = kill_after(begin("masksyn", long, bank), draw.uniform(0.0, 0.7 * span))
+        kills, made = kills + killed, made + len(list(bank.glob("shards/*.tar"))) - before
+        if not killed:
+            assert contents(bank) == whole
+            shutil.rmtree(bank)
+    assert made >= 12, "a bank's worth of shards comes from commands that were killed"
+    synthesize("masksyn", long, bank)
+    assert contents(bank) == whole and not list(bank.rglob("*.part"))
+
+
+def test_two_commands_of_one_job_on_one_bank(options, whole, tmp_path):
+    children = [begin("masksyn", options, tmp_path / "bank") for _ in range(2)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert contents(tmp_path / "bank") == contents(whole)
+
+
+def test_a_command_of_another_job_is_refused_by_name_while_the_first_is_at_work(options, whole, tmp_path):
+    child = begin("masksyn", options, tmp_path / "bank")
+    while not (tmp_path / "bank/bank.json").exists():
+        time.sleep(0.002)
+    with pytest.raises(SegGenError, match="made with another job: job.seed: 1 against 0"):
+        synthesize("masksyn", replace(options, seed=1), tmp_path / "bank")
+    assert os.waitpid(child, 0)[1] == 0
+    assert contents(tmp_path / "bank") == contents(whole)
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_flipped_byte_is_found_named_and_made_again_by_the_same_command(options, whole, tmp_path, caplog):
+    bank = tmp_path / "bank"
+    shutil.copytree(whole, bank)
+    flip(bank / "shards/masksyn-00002.tar", 700)  # in the first image; its length stays
+    key = Bank(whole).record(6)["file_name"].rpartition("/")[2]
+    with caplog.at_level("WARNING"):
+        synthesize("masksyn", options, bank, verify=False)
+        assert "masksyn-00002" not in caplog.text and contents(bank) != contents(whole)
+        synthesize("masksyn", options, bank)
+    assert "masksyn-00002" in caplog.text and f"member {key} differs from its checksum" in caplog.text
+    assert contents(bank) == contents(whole)
+
+
+def test_a_full_disk_stops_the_command_and_the_same_one_goes_on(options, whole, tmp_path, monkeypatch):
+    """The disk is full when the second shard's archive is due."""
+    bank, sync = tmp_path / "bank", os.fsync
+
+    def full(descriptor: int) -> None:
+        if (bank / "index/masksyn-00001.parquet").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(SegGenError, match="no space left while writing .*masksyn-00001") as told:
+            synthesize("masksyn", options, bank)
+    assert "same command again; finished files are kept" in str(told.value)
+    assert [path.name for path in bank.glob("shards/*")] == ["masksyn-00000.tar"] and len(Bank(bank)) == 3
+    synthesize("masksyn", options, bank)
+    assert contents(bank) == contents(whole)
+
+
+def test_the_thread_behind_the_networks_keeps_the_order_and_stops_at_a_failure():
+    done = []
+
+    def work(number: int) -> None:
+        if number == 3:
+            raise OSError("three")
+        done.append(number)
+
+    with pytest.raises(OSError, match="three"), Finisher(depth=2) as finisher:
+        for number in range(10):
+            finisher.hand_over(work, number)
+    assert done == [0, 1, 2]
+    with Finisher() as finisher:
+        for number in range(4, 8):
+            finisher.hand_over(work, number)
+    assert done == [0, 1, 2, 4, 5, 6, 7]
