@@ -200,8 +200,8 @@ class LocalStore:
 
     def sweep(self, name: str) -> None:
         """Temporary files of ``name`` last written before it was finished."""
-        path = self.root / name
-        finished = path.stat().st_mtime_ns
+        path, facts = self.root / name, self.facts(name)
+        finished = facts.time if facts else 0  # gone: another writer of it is at work
         for aside in path.parent.glob(f".{path.name}.*.part"):
             try:
                 if aside.stat().st_mtime_ns < finished:

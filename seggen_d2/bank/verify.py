@@ -76,19 +76,22 @@ def shard_damage(store: Store, shard: str) -> list[Damage]:
             end = tar.read()
     except SegGenError as error:
         return [Damage(shard, error.problem)]
-    except (OSError, TypeError, KeyError) as error:  # the latter two: an index of other columns, or without values
+    except (OSError, TypeError) as error:  # the latter: an index that lacks values
         return [Damage(shard, f"{shard} cannot be read: {type(error).__name__}: {error}")]
     after = offsets[-1] + lengths[-1] + -lengths[-1] % BLOCK if rows else 0
     return damages if end == bytes(total - after) else [*damages, Damage(shard, f"the end of {tar_name(shard)} differs")]
 
 
 def _rows(store: Store, shard: str) -> list[dict[str, Any]]:
-    from .index import read_columns, read_facts  # pyarrow stays out of processes that only read
+    from .index import SCHEMA, read_columns, read_facts  # pyarrow stays out of processes that only read
 
     index = store.fetch([index_name(shard)], fresh=True)[0]
     read_facts(index)
     names = ["key", *(f"{kind}_{fact}" for kind in KINDS for fact in ("offset", "length", "crc32"))]
-    return read_columns(index, check=True).select(names).to_pylist()
+    rows = read_columns(index, check=True)
+    if not rows.schema.equals(SCHEMA):
+        raise SegGenError(f"{index_name(shard)} has other columns than an index", expected=str(SCHEMA), found=str(rows.schema))
+    return rows.select(names).to_pylist()
 
 
 def _members(tar: BinaryIO, rows: Sequence[dict[str, Any]], shard: str) -> Iterator[Damage]:

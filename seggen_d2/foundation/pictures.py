@@ -30,11 +30,11 @@ def most_pixels() -> int:
 
 
 @contextmanager
-def open_picture(data: bytes, name: str, expected: str = "a JPEG or PNG") -> Iterator[Image.Image]:
+def open_picture(data: bytes | str | os.PathLike, name: str, expected: str = "a JPEG or PNG") -> Iterator[Image.Image]:
     """Pillow's image of ``data``, not decoded yet; what goes wrong while it is decoded is told in one way, too.
 
     Args:
-        data: the file's bytes.
+        data: the file's bytes, or its path.
         name: what errors call it, such as ``image a.jpg``.
         expected: what it should be.
 
@@ -45,7 +45,7 @@ def open_picture(data: bytes, name: str, expected: str = "a JPEG or PNG") -> Ite
     if limit > MOST_PIXELS and Image.MAX_IMAGE_PIXELS is not None:  # asked for: Pillow has a limit of its own
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
             if image.width * image.height > limit:
                 raise _too_large(name, f"{image.height} x {image.width} (H x W), {image.width * image.height} pixels", limit)
             yield image

@@ -104,8 +104,5 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     Raises:
         SegGenError: it is missing, no image, or too large.
     """
-    try:
-        with Image.open(path) as header:
-            return header.height, header.width
-    except (OSError, Image.DecompressionBombError) as error:
-        raise SegGenError(f"image {path} cannot be read", expected="a JPEG or PNG", found=str(error), remedy="copy it again or take it out") from error
+    with open_picture(path, f"image {path}") as header:
+        return header.height, header.width
