@@ -22,7 +22,7 @@ from seggen_d2.generators.dry_run import dry_run, needs_text
 from seggen_d2.generators.fine_tuning import make_objective, train_generator
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.prompts import check_captions
-from seggen_d2.generators.sampling import SamplerOptions, noise, sample_color_maps, sample_images
+from seggen_d2.generators.sampling import noise
 from seggen_d2.generators.training import Shuffled, TrainingOptions, example_numbers, stop_noted, train
 
 PLAIN = """
@@ -185,16 +185,6 @@ def test_noise_depends_on_the_seed_alone(tiny_base):
     pipeline = load_base(str(tiny_base))
     together, alone = noise(pipeline, [3, 4, 5], 32, 32), noise(pipeline, [4], 32, 32)
     assert torch.equal(together[1], alone[0])
-
-
-def test_a_batch_samples_what_its_members_sample_alone(generators):
-    captions, seeds, options = ["a scene with a tree", "a car"], [1, 2], SamplerOptions(steps=2, guidance=2.0)
-    text2mask, mask2img = (load_generator(generators[kind], kind) for kind in ("text2mask", "mask2img"))
-    maps = sample_color_maps(text2mask, captions, seeds, 32, 32, options)
-    alone = sample_color_maps(text2mask, captions[1:], seeds[1:], 32, 32, options)
-    assert maps.shape == (2, 32, 32, 3) and np.abs(maps[1].astype(int) - alone[0]).max() <= 1  # rounding
-    images = sample_images(mask2img, captions, maps, seeds, options)
-    assert images.shape == maps.shape and images.dtype == np.uint8
 
 
 def test_long_captions_are_reported_not_cut_in_silence(tiny_base, caplog):

@@ -41,10 +41,11 @@ def test_swap_rows_at_a_small_size():
 
 def test_sample_rows_at_a_small_size():
     pytest.importorskip("diffusers")
-    from seggen_d2.generators.bench import sample_rows
+    from seggen_d2.generators.bench import BenchSize, sample_rows
 
-    rows = sample_rows(batch=1, steps=1, side=32, turns=1)
-    assert len(rows) == 2 and all(set(row) == KEYS and 0 < row["ratio"] < 1 for row in rows)
+    rows = sample_rows(BenchSize(batch=2, steps=2, side=32, turns=1), {"guidance: 1": {"guidance": 1.0}, "half": {"steps": 0.5}})
+    assert all(set(row) == KEYS and row["value"] > 0 for row in rows[:5]) and 0 < rows[-1]["ratio"] < 1
+    assert sum("images differ by" in row["reference"] for row in rows) == 2
 
 
 def test_an_unknown_name_lists_the_known_ones():

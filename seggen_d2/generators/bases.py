@@ -70,14 +70,15 @@ def base_place(name: str) -> str:
 
 
 def open_pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype, what: str) -> DiffusionPipeline:
-    """Open a diffusers folder or hub name, safetensors alone, without progress bar and watermark.
+    """Open a diffusers folder or hub name, safetensors alone, without progress bar and watermark; the VAE in float32.
 
     Raises:
         SegGenError: it is not there, or not whole.
     """
     halves = list(Path(place).glob("unet/*.fp16.safetensors")) and not list(Path(place).glob("unet/diffusion_pytorch_model.safetensors"))
     try:
-        pipeline = kind.from_pretrained(place, torch_dtype=dtype, add_watermarker=False, use_safetensors=True, variant="fp16" if halves else None)
+        pipeline = kind.from_pretrained(place, torch_dtype={"vae": torch.float32, "default": dtype}, add_watermarker=False,
+                                        use_safetensors=True, variant="fp16" if halves else None)
     except FAULTS as error:
         raise _unopened(what, error) from error
     pipeline.set_progress_bar_config(disable=True)

@@ -1,111 +1,187 @@
-"""What sampling spends outside its networks: rows for ``tools/benchmark.py``."""
+"""Sampling against diffusers' own pipelines, and what each shortcut gains and costs: rows for ``tools/benchmark.py``.
+
+The sizes come from the environment, so that the same rows can be had at full size on a GPU::
+
+    SEGGEN_BENCH_BASE=stabilityai/stable-diffusion-xl-base-1.0 SEGGEN_BENCH_SIDE=768 SEGGEN_BENCH_STEPS=40 \\
+    SEGGEN_BENCH_DTYPE=bfloat16 python tools/benchmark.py sample
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLControlNetPipeline
 
-from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.foundation.measure import row
+from seggen_d2.foundation.measure import interleaved, median_ratio, row
+from seggen_d2.foundation.options import build, literal
 
+from .bench_clock import now, timed_networks
 from .directory import load_base
-from .fine_tuning import finished_pipeline, make_objective
-from .sampling import SamplerOptions, sample_color_maps, sample_images
-from .tiny_base import TinyBaseShape, build_tiny_base
+from .images import to_unit
+from .networks import finished_pipeline, make_objective
+from .sampling import SampleBatch, Sampler, SamplerOptions, noise
 
-BAR = 0.10
-
-
-class NetworkClock:
-    """Adds up the seconds that calls of networks take; a call inside another one counts once."""
-
-    def __init__(self) -> None:
-        self.seconds, self._depth = 0.0, 0
-
-    def wrapped(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """``call``, timed."""
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            self._depth += 1
-            start = time.perf_counter()
-            try:
-                return call(*args, **kwargs)
-            finally:
-                self._depth -= 1
-                self.seconds += 0.0 if self._depth else time.perf_counter() - start
-
-        return timed
+BAR, OUTSIDE_BAR = 2.0, 0.10
+SHORTCUTS: dict[str, dict[str, Any]] = {
+    "guidance_interval: [0.3, 5]": {"guidance_interval": (0.3, 5.0)},
+    "guidance: 1": {"guidance": 1.0},
+    "sampler: dpm++, karras, half the steps": {"sampler": "dpm++", "karras": True, "steps": 0.5},
+    "sampler: unipc, karras, half the steps": {"sampler": "unipc", "karras": True, "steps": 0.5},
+    "decode_dtype: bfloat16": {"decode_dtype": "bfloat16"},
+    "decode_batch: 1": {"decode_batch": 1},
+    "decode_tiles: true": {"decode_tiles": True},
+    "channels_last: true": {"channels_last": True},
+    "dtype: bfloat16 (networks)": {"dtype": "bfloat16"},
+    "compile: true": {"compile": True},
+}
+SAMPLERS: dict[str, dict[str, Any]] = {  # at the same number of network calls
+    "euler": {}, "euler, karras": {"karras": True}, "heun, karras, half the steps": {"sampler": "heun", "karras": True, "steps": 0.5},
+    "dpm++, karras": {"sampler": "dpm++", "karras": True}, "unipc, karras": {"sampler": "unipc", "karras": True},
+}
 
 
-@contextmanager
-def timed_networks(pipeline: DiffusionPipeline) -> Iterator[NetworkClock]:
-    """The clock of all networks of ``pipeline``: text encoders, UNet, ControlNet and the VAE's decoder."""
-    clock, networks = NetworkClock(), [n for n in pipeline.components.values() if isinstance(n, torch.nn.Module)]
-    calls = [(network, name) for network in networks for name in ("forward", "decode") if hasattr(network, name)]
-    for network, name in calls:
-        setattr(network, name, clock.wrapped(getattr(network, name)))
-    try:
-        yield clock
-    finally:
-        for network, name in calls:
-            delattr(network, name)
+@dataclass(frozen=True)
+class BenchSize:
+    """What is measured; each field ``x`` is read from ``SEGGEN_BENCH_X``.
+
+    Attributes:
+        base: as in a generator's config.
+        side: pixels of the square images.
+        batch: samples at once.
+        steps, guidance: of the plain sampler.
+        turns: every way is measured once a turn; figures are medians.
+        device, dtype: of the networks; ``auto`` is CUDA where there is one.
+    """
+
+    base: str = "toy"
+    side: int = 48
+    batch: int = 8
+    steps: int = 8
+    guidance: float = 3.0
+    turns: int = 3
+    device: str = "auto"
+    dtype: str = "float32"
+
+    @classmethod
+    def from_environment(cls) -> BenchSize:
+        names = {field.name: f"SEGGEN_BENCH_{field.name.upper()}" for field in dataclasses.fields(cls)}
+        given = {name: os.environ[key] for name, key in names.items() if key in os.environ}
+        return build(cls, {name: text if name == "base" else literal(text) for name, text in given.items()}, "the environment, SEGGEN_BENCH_*")
+
+    @property
+    def options(self) -> SamplerOptions:
+        """The plain sampler: no shortcut on."""
+        return SamplerOptions(self.steps, self.guidance)
+
+    def changed(self, changes: Mapping[str, Any]) -> SamplerOptions:
+        """The sampler with ``changes``; a share of steps is made a number."""
+        share = changes.get("steps", 1.0)
+        rest = {name: value for name, value in changes.items() if name not in ("steps", "dtype")}
+        return dataclasses.replace(self.options, **rest, steps=max(1, round(self.steps * share)))
+
+    def mask2img(self, dtype: str = "") -> StableDiffusionXLControlNetPipeline:
+        """The base with an untrained ControlNet, whose residuals are zero: time does not depend on weights."""
+        base = load_base(self.base)
+        pipeline = finished_pipeline(base, make_objective("mask2img", base))
+        pipeline.set_progress_bar_config(disable=True)
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        return pipeline.to(device, getattr(torch, dtype or self.dtype))
+
+    def one_batch(self) -> SampleBatch:
+        captions = [f"a scene with {n + 1} cars and a tree" for n in range(self.batch)]
+        maps = np.random.default_rng(0).integers(0, 256, (self.batch, self.side, self.side, 3), dtype=np.uint8)
+        ids = [(self.side, self.side, 0, 0, self.side, self.side)] * self.batch
+        return SampleBatch(captions, list(range(self.batch)), ids, self.side, self.side, maps)
 
 
-def sample_rows(batch: int = 16, steps: int = 12, side: int = 48, turns: int = 3) -> list[dict[str, Any]]:
-    """The share of sampling time outside the networks, for Text2Mask and Mask2Img on a tiny base, one thread a core.
-
-    Larger networks only make the share smaller. Nothing is trained: the time does not depend on the weights.
+def sample_rows(size: BenchSize | None = None, shortcuts: Mapping[str, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
+    """Mask2Img: images a second against diffusers' pipeline, shortcuts, samplers, and the share outside the networks.
 
     Args:
-        batch: samples at once.
-        steps: denoising steps.
-        side: pixels a side; a multiple of 8.
-        turns: both ways are measured once a turn; figures are medians over turns.
+        size: what is measured; the default comes from the environment.
+        shortcuts: ``{name: changes of SamplerOptions}``; the default is all of them.
     """
-    text2mask = _base(side)
-    mask2img = finished_pipeline(text2mask, make_objective("mask2img", text2mask))
-    mask2img.set_progress_bar_config(disable=True)
-    options, captions, seeds = SamplerOptions(steps, guidance=3.0), [f"a scene with {n} cars" for n in range(batch)], list(range(batch))
-    maps = np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
-    ways = [
-        ("Text2Mask", text2mask, lambda: sample_color_maps(text2mask, captions, seeds, side, side, options)),
-        ("Mask2Img", mask2img, lambda: sample_images(mask2img, captions, maps, seeds, options)),
-    ]
-    return _rows(ways, batch, steps, turns)
+    size = size or BenchSize.from_environment()
+    shortcuts = SHORTCUTS if shortcuts is None else shortcuts
+    return [*_against_diffusers(size), *_shortcuts(size, shortcuts), *_samplers(size), _outside(size)]
 
 
-def _rows(ways: Sequence[tuple[str, DiffusionPipeline, Callable[[], Any]]], batch: int, steps: int, turns: int) -> list[dict[str, Any]]:
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name, _, _ in ways}
-    for turn in range(turns + 1):  # the first one warms up
-        for name, pipeline, sample in ways:
-            with timed_networks(pipeline) as clock:
-                start = time.perf_counter()
-                sample()
-                total = time.perf_counter() - start
-            figures[name] += [(total, clock.seconds)] if turn else []
-    return [_row(name, batch, steps, pairs) for name, pairs in figures.items()]
+def _against_diffusers(size: BenchSize) -> Iterator[dict[str, Any]]:
+    pipeline, batch = size.mask2img(), size.one_batch()
+    painter, sizes = Sampler(pipeline, size.options), [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= size.batch]
+    ways = [lambda turn, n=n: _by_diffusers(pipeline, batch, size, n) for n in sizes] + [lambda turn: painter.paint(batch)]
+    for way in ways:
+        way(0)  # warms up
+    counts = [*sizes, size.batch]
+    seconds = interleaved(ways, size.turns, now)
+    each = [[s / count for s in turns] for turns, count in zip(seconds, counts, strict=True)]
+    alone, ours = each[0], each[-1]
+    rates = {n: 1 / statistics.median(turns) for n, turns in zip(sizes, each, strict=False)}
+    best = max(rates, key=rates.get)
+    what = f"{size.side} px, {size.steps} steps, guidance {size.guidance:g}"
+    yield row(f"diffusers' pipeline, a prompt at a time ({what})", rates[1], "im/s")
+    yield row(f"diffusers' pipeline at its best batch size, {best}", rates[best], "im/s", median_ratio(alone, each[sizes.index(best)]), "of a prompt at a time")
+    yield row(f"Sampler, no shortcut, batch {size.batch}", 1 / statistics.median(ours), "im/s", median_ratio(alone, ours),
+              f"of a prompt at a time; bar {BAR:.1f}; {median_ratio(each[sizes.index(best)], ours):.2f} of diffusers' best batch")
 
 
-def _row(name: str, batch: int, steps: int, pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """``ratio`` is the share."""
-    outside = statistics.median(total - inside for total, inside in pairs)
-    share, whole = (statistics.median(values) for values in ([(t - i) / t for t, i in pairs], [t for t, _ in pairs]))
-    reference = f"of {1e3 * whole / batch:.1f} ms an image in all; bar {BAR:.2f}"
-    return row(f"{name} outside the networks, batch {batch}, {steps} steps", 1e3 * outside / batch, "ms", share, reference)
+def _by_diffusers(pipeline: StableDiffusionXLControlNetPipeline, batch: SampleBatch, size: BenchSize, count: int) -> None:
+    """``count`` images in one call of the pipeline, from the same noise as ours."""
+    pipeline(list(batch.captions[:count]), image=to_unit(batch.color_maps[:count]).to(pipeline.device, pipeline.controlnet.dtype),
+             latents=noise(pipeline, batch.seeds[:count], size.side, size.side).to(pipeline.unet.dtype), num_inference_steps=size.steps,
+             guidance_scale=size.guidance, height=size.side, width=size.side, output_type="np")
 
 
-def _base(side: int) -> StableDiffusionXLPipeline:
-    """The shipped base; where it is not there, an untrained one of its shape."""
-    try:
-        return load_base("toy")
-    except SegGenError:
-        pipeline = build_tiny_base(["a scene with two cars"], TinyBaseShape(), sample_side=side, seed=0)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+def _shortcuts(size: BenchSize, shortcuts: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A shortcut may change the networks for good, so each gets a pipeline of its own; ``dtype`` is the networks'."""
+    batch, plain = size.one_batch(), Sampler(size.mask2img(), size.options)
+    images = plain.paint(batch)
+    for name, changes in shortcuts.items():
+        short = Sampler(size.mask2img(changes.get("dtype", "")), size.changed(changes))
+        cost = _difference(short.paint(batch), images)  # warms up, too
+        slow, fast = interleaved([lambda turn: plain.paint(batch), lambda turn, short=short: short.paint(batch)], size.turns, now)
+        yield row(name, size.batch / statistics.median(fast), "im/s", median_ratio(slow, fast), f"of the plain Sampler; {cost}")
+
+
+def _samplers(size: BenchSize) -> Iterator[dict[str, Any]]:
+    """How far each sampler is from the solution, at equal cost."""
+    pipeline, batch, steps = size.mask2img(), size.one_batch(), 4 * size.steps
+    exact = Sampler(pipeline, dataclasses.replace(size.options, sampler="heun", karras=True, steps=steps)).paint(batch)
+    first = None
+    for name, changes in SAMPLERS.items():
+        away = _levels(Sampler(pipeline, size.changed(changes)).paint(batch), exact)
+        first = away if first is None else first
+        yield row(f"distance from Heun at {steps} steps: {name}", away, "/255", away / max(first, 1e-9), f"of Euler's, at {size.steps} steps' cost")
+
+
+def _difference(images: np.ndarray, plain: np.ndarray) -> str:
+    squares = np.mean((images.astype(float) - plain) ** 2)
+    decibels = f", PSNR {10 * np.log10(255**2 / squares):.1f} dB" if squares else ""
+    return f"images differ by {_levels(images, plain):.2f} of 255{decibels}"
+
+
+def _levels(images: np.ndarray, plain: np.ndarray) -> float:
+    return float(np.abs(images.astype(float) - plain).mean())
+
+
+def _outside(size: BenchSize) -> dict[str, Any]:
+    """The share of the Sampler's time that is not its networks'."""
+    pipeline, batch, pairs = size.mask2img(), size.one_batch(), []
+    painter = Sampler(pipeline, size.options)
+    painter.paint(batch)
+    for _ in range(size.turns):
+        with timed_networks(pipeline) as clock:
+            start = now()
+            painter.paint(batch)
+            whole = now() - start
+        pairs.append((whole, whole - clock.seconds))
+    share = statistics.median(outside / whole for whole, outside in pairs)
+    return row("Sampler outside its networks", 1e3 * statistics.median(outside for _, outside in pairs) / size.batch, "ms", share,
+               f"of {1e3 * statistics.median(whole for whole, _ in pairs) / size.batch:.1f} ms an image in all; bar {OUTSIDE_BAR:.2f}")

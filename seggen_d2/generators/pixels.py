@@ -35,7 +35,7 @@ class PixelDecoder:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """Latents to images."""
-        latents = self._unscaled(latents.float()).to(self.vae.device, self.vae.dtype)
+        latents = (latents.float() / self.vae.config.scaling_factor).to(self.vae.device, self.vae.dtype)
         size = self.options.decode_batch or len(latents)
         parts = [self.vae.decode(part, return_dict=False)[0].float() / 2 + 0.5 for part in latents.split(size)]
         return from_unit(torch.cat(parts))
@@ -45,17 +45,5 @@ class PixelDecoder:
         """Images to the means of their posteriors, as float32 latents."""
         pixels = to_signed(images).to(self.vae.device, self.vae.dtype)
         size = self.options.decode_batch or len(pixels)
-        return self._scaled(torch.cat([self.vae.encode(part).latent_dist.mean.float() for part in pixels.split(size)]))
-
-    def _scaled(self, latents: torch.Tensor) -> torch.Tensor:
-        mean, deviation = self._moments(latents)
-        return (latents - mean) * self.vae.config.scaling_factor / deviation
-
-    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
-        mean, deviation = self._moments(latents)
-        return latents * deviation / self.vae.config.scaling_factor + mean
-
-    def _moments(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | tuple[float, float]:
-        """Mean and deviation a channel, of bases that name them (as Playground v2.5 does); else 0 and 1."""
-        pair = self.vae.config.get("latents_mean"), self.vae.config.get("latents_std")
-        return tuple(latents.new_tensor(values).view(1, -1, 1, 1) for values in pair) if all(pair) else (0.0, 1.0)
+        means = torch.cat([self.vae.encode(part).latent_dist.mean.float() for part in pixels.split(size)])
+        return means * self.vae.config.scaling_factor

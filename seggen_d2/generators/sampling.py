@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
+from diffusers import DiffusionPipeline
 
 from seggen_d2.foundation.errors import SegGenError
 
@@ -23,7 +23,7 @@ from .prediction import Conditions, GuidedPrediction, PromptMemory
 from .sampler_options import Distilled, SamplerOptions
 from .samplers import Solver, draw_noise
 
-__all__ = ["Distilled", "SampleBatch", "Sampler", "SamplerOptions", "noise", "sample_color_maps", "sample_images"]
+__all__ = ["Distilled", "SampleBatch", "Sampler", "SamplerOptions", "noise"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,18 +144,3 @@ def noise(pipeline: DiffusionPipeline, seeds: Sequence[int], height: int, width:
     """The noise that a batch starts from: standard normal ``(B, C, h, w)`` float32, one CPU generator a sample."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return draw_noise(generators, latent_shape(pipeline, height, width)).to(pipeline.device)
-
-
-def sample_color_maps(pipeline: StableDiffusionXLPipeline, captions: Sequence[str], seeds: Sequence[int],
-                      height: int, width: int, options: SamplerOptions, original_size: Sequence[int] | None = None) -> np.ndarray:
-    """One batch of a Text2Mask at one original size: :meth:`Sampler.paint`."""
-    ids = [(*(original_size or (height, width)), 0, 0, height, width)] * len(captions)
-    return Sampler(pipeline, options).paint(SampleBatch(captions, seeds, ids, height, width))
-
-
-def sample_images(pipeline: StableDiffusionXLControlNetPipeline, captions: Sequence[str], color_maps: np.ndarray,
-                  seeds: Sequence[int], options: SamplerOptions, original_size: Sequence[int] | None = None) -> np.ndarray:
-    """One batch of a Mask2Img at one original size: :meth:`Sampler.paint`."""
-    height, width = color_maps.shape[1:3]
-    ids = [(*(original_size or (height, width)), 0, 0, height, width)] * len(captions)
-    return Sampler(pipeline, options).paint(SampleBatch(captions, seeds, ids, height, width, color_maps))
