@@ -56,18 +56,19 @@ def agree_to_stop(folder: Path) -> dict:
     return {"draws": rows.draws, "equal": torch.equal(whole.weight, resumed.weight), "weight": whole.weight.item()}
 
 
-def main(folder: Path, launch: int) -> None:
+def main(folder: Path) -> None:
     options = build(GeneratorOptions, json.loads((folder / "options.json").read_text()), "options")
-    state = start_processes()
-    if launch == 1:
-        report = agree_to_stop(folder)
-        train_generator("mask2img", options, folder / "one")
-        train_generator("mask2img", replace(options, training=replace(options.training, steps=2)), folder / "two")
-        (folder / f"report-{state.process_index}.json").write_text(json.dumps({**report, "processes": state.num_processes}))
-    else:
-        train_generator("mask2img", options, folder / "two")
+    state, report = start_processes(), agree_to_stop(folder)
+    train_generator("mask2img", options, folder / "whole-model")
+    train_generator("mask2img", replace(options, training=replace(options.training, steps=2)), folder / "resumed-model")
+    state.wait_for_everyone()
+    if state.is_main_process:
+        (folder / "resumed-model" / "model" / "seggen.json").unlink()
+    state.wait_for_everyone()
+    train_generator("mask2img", options, folder / "resumed-model")
+    (folder / f"report-{state.process_index}.json").write_text(json.dumps({**report, "processes": state.num_processes}))
     state.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]))
