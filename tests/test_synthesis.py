@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tiny_synthesis import command, contents, tiny_options
+from tiny_synthesis import ROOT, command, contents, tiny_options
 
 from seggen_d2.bank import Bank, open_member
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.options import load_yaml
 from seggen_d2.generators.geometry import View
 from seggen_d2.segmentation import Categories, default_palette, read_label_map
 from seggen_d2.segmentation.mask_codec import mask_codec
@@ -25,7 +26,7 @@ from seggen_d2.sources import load_dataset
 from seggen_d2.synthesis.estimate import estimate
 from seggen_d2.synthesis.job import Job
 from seggen_d2.synthesis.local import summary, synthesize
-from seggen_d2.synthesis.options import SynthesisOptions
+from seggen_d2.synthesis.options import SynthesisOptions, options_for
 from seggen_d2.synthesis.plan import Plan, PlannedSource
 from seggen_d2.synthesis.quality import QualityOptions, fault, named_categories
 from seggen_d2.synthesis.shards import run_shards
@@ -187,3 +188,17 @@ def test_the_dry_run_times_real_batches(options):
     assert found.samples == 12 and found.seconds > 0 and found.bytes > 500
     assert "12 samples" in found.text(2, 10**9) and found.memory > 50
     assert "too small" in found.text(2, 1000) and "object store" in found.text(2, None)
+
+
+@pytest.mark.parametrize("name", ["ade20k", "coco-panoptic", "coco-instance", "own", "own-pilot"])
+def test_the_shipped_files_give_both_strategies_their_replicas(name):
+    values = load_yaml(ROOT / f"configs/synthesis/{name}.yaml")
+    masksyn, imgsyn = (options_for(strategy, values, name) for strategy in ("masksyn", "imgsyn"))
+    paper = {"ade20k": (10, 50), "coco-panoptic": (1, 10), "coco-instance": (1, 10), "own": (10, 10), "own-pilot": (1, 3)}
+    assert (masksyn.replicas, imgsyn.replicas) == paper[name]
+    assert (imgsyn.masks.steps, imgsyn.images.steps) == ((30, 30) if name == "own-pilot" else (200, 40))
+
+
+def test_replicas_of_one_strategy_alone_are_refused_for_the_other():
+    with pytest.raises(SegGenError, match="do not tell those of imgsyn"):
+        options_for("imgsyn", {"replicas": {"masksyn": 1}}, "a file")

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from seggen_d2.bank.store import locate, open_store
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import json_bytes
-from seggen_d2.foundation.options import build, load_yaml, merge, parse_overrides
+from seggen_d2.foundation.options import load_yaml, merge, parse_overrides
 
 from . import local
 from .job import Job
-from .options import SynthesisOptions
+from .options import SynthesisOptions, options_for
 
 EXECUTORS = ("local", "ray")
 
@@ -39,7 +39,7 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
     Raises:
         SegGenError: an input is bad, or shards are missing at the end.
     """
-    options = build(SynthesisOptions, merge(load_yaml(config_file), parse_overrides(list(overrides))), config_file)
+    options = options_for(strategy, merge(load_yaml(config_file), parse_overrides(list(overrides))), config_file)
     check_range("--workers", workers, 1, 10**6)
     check_choice("--executor", executor, EXECUTORS)
     if address and executor != "ray":

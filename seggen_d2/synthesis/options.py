@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from seggen_d2.foundation.errors import check_choice, check_range
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.options import build
 from seggen_d2.generators.sampling import SamplerOptions
 
+from .plan import STRATEGIES
 from .quality import QualityOptions
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -23,7 +25,7 @@ class SynthesisOptions:
         dataset, captions: the real data that the bank is made from.
         mask2img: folder of a Mask2Img.
         text2mask: folder of a Text2Mask; MaskSyn alone needs it.
-        replicas: samples a real image.
+        replicas: samples a real image; files may give each strategy its own, ``{masksyn: 10, imgsyn: 50}``.
         seed: changes every sample.
         batch: samples that the networks see at once.
         shard_size: samples a shard; what a killed worker has to make again is at most one shard.
@@ -66,3 +68,18 @@ class SynthesisOptions:
         for network in {"masks", "images"} & set(facts):
             del facts[network]["distilled"]  # told among the generators, by fingerprint and licence
         return facts
+
+
+def options_for(strategy: str, values: dict[str, Any], where: str) -> SynthesisOptions:
+    """The options that ``values``, read from ``where``, give ``strategy``.
+
+    Raises:
+        SegGenError: a key is unknown, missing, of the wrong type or out of range.
+    """
+    replicas = values.get("replicas")
+    if isinstance(replicas, dict):
+        if strategy not in replicas or not set(replicas) <= set(STRATEGIES):
+            raise SegGenError(f"{where}: replicas do not tell those of {strategy}", expected="{masksyn: NUMBER, imgsyn: NUMBER}, or one number",
+                              found=str(replicas), remedy=f"name {strategy} there, or give replicas NUMBER")
+        values = {**values, "replicas": replicas[strategy]}
+    return build(SynthesisOptions, values, where)
