@@ -33,7 +33,7 @@ class ConfigOptions:
         configs: this package's folder of configs, which the written ones start from.
         batch: images an optimiser step of the segmenter.
         backbone: ``R50`` or ``swin-large``.
-        generators: the first word of the generator configs to start from: ``own``, ``ade20k``, ``coco-panoptic`` or
+        generators: the first word of the configs of generators and full synthesis to start from: ``own``, ``ade20k``, ``coco-panoptic`` or
             ``coco-instance``.
     """
 
@@ -56,7 +56,8 @@ def iterations(task: str, photos: int, batch: int) -> int:
 
 
 def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
-    """Write ``real.yaml``, ``real+seggen.yaml``, ``text2mask.yaml``, ``mask2img.yaml``, their 24 GB forms and ``synthesis.yaml``.
+    """Write ``real.yaml``, ``real+seggen.yaml``, ``text2mask.yaml``, ``mask2img.yaml``, their 24 GB forms, ``synthesis.yaml``
+    (the pilot) and ``synthesis-full.yaml``.
 
     Files that are there already are left: they may have been edited.
 
@@ -70,7 +71,12 @@ def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
     if not base.is_file():
         raise SegGenError(f"{options.configs} is not this package's folder of configs", expected=str(base), found="no such file",
                           remedy="run the script from the repository's datasets/ folder")
-    files = {"real": _real(made, options, base), "real+seggen": _swap(made, options), "synthesis": _synthesis(made, options)}
+    files = {
+        "real": _real(made, options, base),
+        "real+seggen": _swap(made, options),
+        "synthesis": _synthesis(made, options, "synthesis", "own-pilot", "banks"),
+        "synthesis-full": _synthesis(made, options, "synthesis-full", options.generators, "full"),
+    }
     for kind in GENERATORS:
         for size in ("", "-24gb"):
             files[kind + size] = _generator(made, options, kind, size)
@@ -124,13 +130,13 @@ def _generator(made: Prepared, options: ConfigOptions, kind: str, size: str) -> 
     return header, {"_BASE_": _from(base, made.output, options.configs), **_inputs(made, options), "exclude": [shown(made.file("val"))]}
 
 
-def _synthesis(made: Prepared, options: ConfigOptions) -> tuple[list[str], dict[str, Any]]:
-    file = shown(made.output / "synthesis.yaml")
-    header = [f"python tools/synthesize.py --strategy {strategy} --config-file {file} --output output/{options.name}/banks/{strategy}"
+def _synthesis(made: Prepared, options: ConfigOptions, name: str, base: str, banks: str) -> tuple[list[str], dict[str, Any]]:
+    file = shown(made.output / f"{name}.yaml")
+    header = [f"python tools/synthesize.py --strategy {strategy} --config-file {file} --output output/{options.name}/{banks}/{strategy} --workers 2"
               for strategy in ("masksyn", "imgsyn")]
-    base = Path(options.configs) / "synthesis" / "own-pilot.yaml"
+    place = Path(options.configs) / "synthesis" / f"{base}.yaml"
     folders = {kind: f"output/{options.name}/{kind}/model" for kind in GENERATORS}
-    return header, {"_BASE_": _from(base, made.output, options.configs), **_inputs(made, options), **folders}
+    return header, {"_BASE_": _from(place, made.output, options.configs), **_inputs(made, options), **folders}
 
 
 def _inputs(made: Prepared, options: ConfigOptions) -> dict[str, str]:
