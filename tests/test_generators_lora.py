@@ -22,7 +22,7 @@ LORA = LoraOptions(rank=2, alpha=6.0)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, toy_folder, tiny_base, make_generator_options):
     """A Text2Mask of three steps with adapters, in bf16, and its options."""
-    options = replace(make_generator_options(toy_folder, tiny_base, steps=3, checkpoint_every=2, learning_rate=0.05, mixed_precision="no",
+    options = replace(make_generator_options(toy_folder, tiny_base, steps=3, checkpoint_every=2, learning_rate=0.01, mixed_precision="bf16",
                                              gradient_checkpointing=True), lora=LORA)
     output = tmp_path_factory.mktemp("lora")
     train_generator("text2mask", options, output)
@@ -46,8 +46,8 @@ def test_the_fused_model_is_the_base_with_its_adapter(trained, tiny_base):
     plain = base.unet(**given).sample
     base.load_lora_weights(str(output / "adapter"))
     beside, into = base.unet(**given).sample, fused(**given).sample
-    assert torch.allclose(beside, into, atol=3e-3 * float(into.abs().max()))  # the model is saved in halves
-    assert (beside - plain).abs().max() > 30 * (beside - into).abs().max()
+    assert torch.allclose(beside, into, atol=1e-2 * float(into.abs().max()))  # the model is saved in halves
+    assert (beside - plain).abs().max() > 20 * (beside - into).abs().max()
 
 
 def test_an_adapters_folder_and_states_hold_adapters_alone(trained):

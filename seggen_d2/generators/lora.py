@@ -66,6 +66,6 @@ def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:
 
 def fuse_adapter(pipeline: StableDiffusionXLPipeline, folder: Path) -> None:
     """Add the adapters in ``folder`` to the weights of the pipeline's UNet, which then needs peft no more."""
-    pipeline.load_lora_weights(str(folder), weight_name=FILE)
-    pipeline.fuse_lora(components=["unet"])
-    pipeline.unload_lora_weights()
+    pipeline.unet.load_lora_adapter(str(folder), weight_name=FILE, prefix="unet")
+    pipeline.unet.fuse_lora()
+    pipeline.unet.unload_lora()
