@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,13 +20,14 @@ from tqdm import tqdm
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_aside
 
+from .file_systems import facts_of, file_system, told
 from .format import check_name
 from .store import Facts, cache_folder, cache_of
 
-_TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")  # what stores call it
 _AT_ONCE = 256  # files of one bulk download
 _ABANDONED = 6 * 3600  # seconds after which a file on its way is that of a killed process
 _FEW = 4  # files whose facts are asked for one by one; for more, the folder is listed
+_AHEAD = 32 * 1024  # bytes asked for beyond a member's end: its mask and its JSON come along, and cost no request
 _abandoned: list[Any] = []  # file systems of a parent process: closing one here would reach into the parent's loop
 
 
@@ -48,17 +48,18 @@ class RemoteStore:
         self.root = root
         self._files: Any = None
         self._process = 0
-        self._connected()
+        self.last = threading.local()  # what each thread read last
+        self.connected()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RemoteStore, (self.root,)
 
-    def _connected(self) -> Any:
+    def connected(self) -> Any:
         """This process's fsspec file system."""
         if self._process != os.getpid():
             if self._files is not None:
                 _abandoned.append(self._files)
-            self._files, self._process = _file_system(self.root), os.getpid()
+            self._files, self._process = file_system(self.root), os.getpid()
         return self._files
 
     @property
@@ -70,14 +71,14 @@ class RemoteStore:
 
     def facts(self, name: str) -> Facts | None:
         try:
-            with _told("looked up", self.address(name)):
-                info = self._connected().info(self.address(name))
+            with told("looked up", self.address(name)):
+                info = self.connected().info(self.address(name))
         except FileNotFoundError:
             return None
-        return _facts(info) if info["type"] == "file" else None
+        return facts_of(info) if info["type"] == "file" else None
 
     def listing(self, folder: str) -> dict[str, Facts]:
-        return {f"{folder}/{name}": _facts(info) for name, info in self._entries(folder) if info["type"] == "file"}
+        return {f"{folder}/{name}": facts_of(info) for name, info in self._entries(folder) if info["type"] == "file"}
 
     def folders(self, folder: str) -> list[str]:
         return [name for name, info in self._entries(folder) if info["type"] == "directory"]
@@ -85,8 +86,8 @@ class RemoteStore:
     def _entries(self, folder: str) -> list[tuple[str, dict[str, Any]]]:
         """``(name, fsspec's facts)`` of what is right in ``folder``, ascending."""
         try:
-            with _told("listed", self.address(folder)):
-                found = self._connected().ls(self.address(folder), detail=True)
+            with told("listed", self.address(folder)):
+                found = self.connected().ls(self.address(folder), detail=True)
         except FileNotFoundError:
             return []
         named = [(info["name"].rstrip("/").rpartition("/")[2], info) for info in found]
@@ -94,8 +95,8 @@ class RemoteStore:
 
     def read(self, name: str, what: str = "file") -> bytes:
         try:
-            with _told("read", self.address(name)):
-                data = self._connected().cat_file(self.address(name))
+            with told("read", self.address(name)):
+                data = self.connected().cat_file(self.address(name))
         except FileNotFoundError as error:
             raise SegGenError(f"{what} {self.address(name)} does not exist", expected="a readable object",
                               found=f"nothing of that name: {error}", remedy="check the URL and the endpoint") from error
@@ -105,11 +106,11 @@ class RemoteStore:
         return data
 
     def reader(self, address: str, version: str) -> _Range:
-        return _Range(self, address)
+        return _Range(self, address, version)
 
     def open(self, name: str) -> BinaryIO:
-        with _told("opened", self.address(name)):
-            return self._connected().open(self.address(name), "rb", cache_type="readahead")
+        with told("opened", self.address(name)):
+            return self.connected().open(self.address(name), "rb", cache_type="readahead")
 
     def fetch(self, names: Sequence[str], fresh: bool = False) -> list[Path]:
         """Copies in the bank's cache; one whose size or time differs from the object's is fetched anew."""
@@ -143,8 +144,8 @@ class RemoteStore:
                 copy.unlink(missing_ok=True)
         asides = [copy.with_name(f".{copy.name}.{os.getpid()}-{threading.get_ident()}.part") for _, copy, _ in there]
         try:
-            with _told("fetched", self.root):
-                self._connected().get([self.address(name) for name, _, _ in there], [os.fspath(aside) for aside in asides])
+            with told("fetched", self.root):
+                self.connected().get([self.address(name) for name, _, _ in there], [os.fspath(aside) for aside in asides])
             for aside, (_, copy, facts) in zip(asides, there, strict=True):
                 os.utime(aside, ns=(facts.time, facts.time))
                 os.replace(aside, copy)
@@ -159,8 +160,8 @@ class RemoteStore:
             with write_aside(held) as aside, open(aside, "wb") as file:
                 file.writelines(blocks)
             length = held.stat().st_size
-            with _told("written", self.address(name), missing=True):
-                self._connected().put_file(os.fspath(held), self.address(name))
+            with told("written", self.address(name), missing=True):
+                self.connected().put_file(os.fspath(held), self.address(name))
         finally:
             held.unlink(missing_ok=True)
         found = self.facts(name)
@@ -170,17 +171,17 @@ class RemoteStore:
 
     def create(self, name: str, data: bytes) -> None:
         try:
-            self._connected().pipe_file(self.address(name), data, mode="create")
+            self.connected().pipe_file(self.address(name), data, mode="create")
         except FileExistsError:
             return
         except Exception:  # a store that cannot tell whether it is there, or one that cannot be written at all
-            with _told("written", self.address(name), missing=True):
-                self._connected().pipe_file(self.address(name), data)
+            with told("written", self.address(name), missing=True):
+                self.connected().pipe_file(self.address(name), data)
 
     def remove(self, name: str) -> None:
         try:
-            with _told("removed", self.address(name)):
-                self._connected().rm_file(self.address(name))
+            with told("removed", self.address(name)):
+                self.connected().rm_file(self.address(name))
         except FileNotFoundError:
             return
 
@@ -196,70 +197,30 @@ class RemoteStore:
 
 
 class _Range:
-    """An object read by range."""
+    """An object read by range, and a little further; what lies in the range read last is not asked for again."""
 
-    def __init__(self, store: RemoteStore, address: str):
-        self.store, self.address = store, address
+    def __init__(self, store: RemoteStore, address: str, version: str):
+        self.store, self.address, self.version = store, address, version
 
     def read(self, length: int, offset: int) -> bytes:
-        if not length:
-            return b""
+        """``length`` bytes from ``offset``; fewer where the object ends.
+
+        Raises:
+            OSError: there is no such object.
+            SegGenError: the store cannot be read.
+        """
+        where, start, data = getattr(self.store.last, "part", (None, 0, b""))
+        if where != (self.address, self.version) or not start <= offset <= offset + length <= start + len(data):
+            start, data = offset, self._get(length + _AHEAD, offset) if length else b""
+            self.store.last.part = (self.address, self.version), start, data
+        return data[offset - start : offset - start + length]
+
+    def _get(self, length: int, offset: int) -> bytes:
         try:
-            with _told("read", self.address):
-                return self.store._connected().cat_file(self.address, start=offset, end=offset + length)
+            with told("read", self.address):
+                return self.store.connected().cat_file(self.address, start=offset, end=offset + length)
         except FileNotFoundError as error:
             raise OSError(f"it does not exist: {error}") from error
-
-
-def _file_system(root: str) -> Any:
-    try:
-        from fsspec.core import url_to_fs
-
-        return url_to_fs(root, use_listings_cache=False)[0]  # other processes write: a listing is never kept
-    except ImportError as error:
-        raise SegGenError(f"{root} needs a package that is not installed", expected="fsspec and the package of its store",
-                          found=str(error), remedy='pip install "seggen_d2[s3]" for S3, gcsfs for gs://, adlfs for az://') from error
-    except ValueError as error:
-        raise SegGenError(f"{root} is of a kind that fsspec does not know", expected="a URL such as s3://bucket/bank",
-                          found=str(error), remedy="check what stands before ://") from error
-
-
-@contextmanager
-def _told(what: str, address: str, missing: bool = False) -> Iterator[None]:
-    """Errors of a store's client, each of which has classes of its own, as one that names the object.
-
-    Args:
-        what: was to be done. address: of the object.
-        missing: a ``FileNotFoundError`` is such an error, too (no bucket); else it is let through.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        if not missing:
-            raise
-        raise _refused(what, address, error) from error
-    except SegGenError:
-        raise
-    except Exception as error:
-        raise _refused(what, address, error) from error
-
-
-def _refused(what: str, address: str, error: Exception) -> SegGenError:
-    return SegGenError(f"{address} cannot be {what}", found=f"{type(error).__name__}: {error}",
-                       remedy="check the URL, the credentials and the endpoint (for S3: AWS_PROFILE, AWS_ENDPOINT_URL); "
-                              "what is finished is kept, and the same command goes on")
-
-
-def _facts(info: dict[str, Any]) -> Facts:
-    """Times in whole seconds: a store's listing may tell them finer than its look-up of one object."""
-    value = next((info[key] for key in _TIMES if info.get(key) is not None), 0)
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            value = 0
-    seconds = value.timestamp() if isinstance(value, datetime) else value
-    return Facts(int(info["size"]), int(seconds) * 10**9)
 
 
 def _copy_facts(path: Path) -> Facts | None:
