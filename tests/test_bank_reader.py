@@ -283,8 +283,9 @@ def test_plain_folders_read_as_a_dataset(samples_and_bank, tmp_path):
         image, mask = read_sample(record, CATEGORIES)
         assert image.shape == (16, 16, 3) and np.array_equal(mask, labels(number))
         assert open_member(record["file_name"]) == samples[number].image
-    with pytest.raises(SegGenError, match="holds a dataset already"):
-        export_folders(bank, tmp_path / "plain")
+    write_bank(tmp_path / "larger", shards=3)
+    with pytest.raises(SegGenError, match="begun with other options"):
+        export_folders(Bank(tmp_path / "larger"), tmp_path / "plain")
 
 
 def test_the_measures_run():

@@ -5,7 +5,7 @@ Opening a bank and reading it imports neither torch nor, once its look-up table 
 
 from typing import Any
 
-from .export import export_folders
+from .export import ExportOptions, export_bank, export_folders
 from .format import FORMAT_VERSION, Rejection, Sample
 from .info import BankInfo, read_info
 from .paths import BankPathHandler, bank_path_manager, open_member
@@ -18,10 +18,12 @@ __all__ = [
     "BankInfo",
     "BankPathHandler",
     "BankWriter",
+    "ExportOptions",
     "ImportOptions",
     "Rejection",
     "Sample",
     "bank_path_manager",
+    "export_bank",
     "export_folders",
     "import_bank",
     "open_member",

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def bank_read_rows(reads: int = 10_000, samples: int = 256) -> list[dict[str, An
         samples: how many images of 512 x 512 the bank holds.
     """
     with tempfile.TemporaryDirectory() as folder:
-        bank = _image_bank(Path(folder) / "bank-read", samples)
+        bank = image_bank(Path(folder) / "bank-read", samples)
         plain = export_folders(bank, Path(folder) / "plain").parent
         rows = []
         manager = bank_path_manager()
@@ -151,15 +152,17 @@ def _median_us(function: Callable[[Any], Any], arguments: Sequence[Any], batch: 
     )
 
 
-def _image_bank(root: Path, samples: int) -> Bank:
+def image_bank(root: Path, samples: int, pictures: int = 0) -> Bank:
+    """A bank of 512 x 512 pixels in four shards; ``pictures`` is how many of its images differ, all by default."""
     from .writer import BankWriter
 
     writer = BankWriter(
         root, BankInfo("semantic", _CATEGORIES, default_palette(len(_CATEGORIES)), (), {"samples": samples})
     )
+    made = [_image_sample("picture", number) for number in range(pictures or samples)]
     for shard in range(4):
         keys = [f"imgsyn-{number:09d}" for number in range(shard * samples // 4, (shard + 1) * samples // 4)]
-        writer.write_shard(f"imgsyn-{shard:05d}", [_image_sample(key, number) for number, key in enumerate(keys)])
+        writer.write_shard(f"imgsyn-{shard:05d}", [replace(made[number % len(made)], key=key) for number, key in enumerate(keys)])
     return Bank(root)
 
 

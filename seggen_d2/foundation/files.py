@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,21 +29,48 @@ def write_aside(path: str | os.PathLike, *, replace: bool = True) -> Iterator[Pa
         SegGenError: the disk is full (nothing already written is lost).
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
-        yield aside
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
-        _place(aside, path, replace)
-        _sync_directory(path.parent)
+        with full_disk_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield aside
+            with open(aside, "rb+") as file:
+                os.fsync(file.fileno())
+            _place(aside, path, replace)
+            _sync_directory(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_told(path: str | os.PathLike) -> Iterator[None]:
+    """While ``path`` is written a full disk is told as bad input is, with what to do.
+
+    Raises:
+        SegGenError: the disk is full, or the user's share of it.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise SegGenError(f"no space left while writing {path}", found=str(error),
                               remedy="free some space and give the same command again; finished files are kept") from error
         raise
-    finally:
-        aside.unlink(missing_ok=True)
+
+
+def check_space(folder: str | os.PathLike, needed: int, what: str) -> None:
+    """There is room for ``needed`` more bytes where ``folder`` is or will be; ``what`` names what is to be written.
+
+    Raises:
+        SegGenError: there is not.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise SegGenError(f"there is no room for {what} in {folder}", expected=f"{needed / 1e9:.2f} GB free",
+                          found=f"{free / 1e9:.2f} GB", remedy="free some space, or choose a folder on another disk")
 
 
 def _place(aside: Path, path: Path, replace: bool) -> None:

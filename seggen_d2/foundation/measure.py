@@ -11,7 +11,7 @@ from typing import Any
 
 
 def interleaved(
-    ways: Sequence[Callable[[int], Any]], turns: int, clock: Callable[[], float] = time.perf_counter
+    ways: Sequence[Callable[[int], Any]], turns: int, clock: Callable[[], float] = time.perf_counter, between: Callable[[], Any] = lambda: None
 ) -> list[list[float]]:
     """Seconds of ``way(turn)`` for each way, a list each, over ``turns`` turns; every turn begins with another way.
 
@@ -19,6 +19,7 @@ def interleaved(
         ways: each called once a turn, with the turn's number.
         turns: how many.
         clock: seconds. ``time.thread_time`` leaves out what other processes take, and serves one thread's arithmetic.
+        between: called after each way, untimed.
     """
     seconds: list[list[float]] = [[0.0] * turns for _ in ways]
     for turn in range(turns):
@@ -27,6 +28,7 @@ def interleaved(
             start = clock()
             ways[which](turn)
             seconds[which][turn] = clock() - start
+            between()
     return seconds
 
 

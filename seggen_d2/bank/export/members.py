@@ -1,0 +1,90 @@
+"""Members of a bank as plain files, each there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from ..reader import Bank
+
+_PART = 32  # samples that a thread takes at once
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the members of a kind go.
+
+    Attributes:
+        kind: ``jpg`` or ``png``.
+        folder: each becomes ``folder/KEY.kind``.
+        change: makes the file's bytes of the member's; None keeps them.
+    """
+
+    kind: str
+    folder: Path
+    change: Callable[[bytes], bytes] | None = None
+
+
+def write_members(bank: Bank, targets: list[Target]) -> None:
+    """Write the members of all samples; files that are there are left alone.
+
+    Files are renamed into place and not synced one by one, which would take most of the time.
+
+    Raises:
+        SegGenError: a member differs from its checksum, or its shard cannot be read.
+    """
+    for target in targets:
+        target.folder.mkdir(parents=True, exist_ok=True)
+    keys = bank.column("key")
+    parts = [keys[start : start + _PART] for start in range(0, len(keys), _PART)]
+    with ThreadPoolExecutor(_THREADS) as pool, tqdm(total=len(keys), desc="export", unit="sample") as bar:
+        for written in _in_turn(pool, lambda part: _write_part(bank, part, targets), parts):
+            bar.update(written)
+
+
+def _in_turn(pool: ThreadPoolExecutor, work: Callable, parts: list) -> Iterator[int]:
+    """The results, few parts ahead: an error stops the rest."""
+    coming = []
+    for part in parts:
+        coming.append(pool.submit(work, part))
+        if len(coming) > 2 * _THREADS:
+            yield coming.pop(0).result()
+    yield from (each.result() for each in coming)
+
+
+def _write_part(bank: Bank, keys: list[str], targets: list[Target]) -> int:
+    for target in targets:
+        folder, kind = os.fspath(target.folder), target.kind
+        for key in keys:
+            path = f"{folder}/{key}.{kind}"
+            if not os.path.exists(path):
+                data = bank.read(key, kind, check=True)
+                _put(path, target.change(data) if target.change else data)
+    return len(keys)
+
+
+def _put(path: str, data: bytes) -> None:
+    with placed(path) as part, open(part, "wb", buffering=0) as file:
+        file.write(data)
+
+
+@contextmanager
+def placed(path: str | os.PathLike) -> Iterator[str]:
+    """A name to write to, which becomes ``path`` if the block ends well and vanishes if not. It is not synced."""
+    part = f"{os.fspath(path)}.part"
+    try:
+        yield part
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+        raise
+    os.replace(part, path)
