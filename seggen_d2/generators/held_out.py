@@ -87,7 +87,7 @@ class HeldOut:
         for number in range(count):
             record = records[number * len(records) // count]
             view = self.geometry.views(record["height"], record["width"])[0]
-            sizes[view.out].append(Pair(record, captions_of(self.captions[record["image_id"]])[0], view))
+            sizes[view.out].append(Pair(record, captions_of(self.captions[str(record["image_id"])])[0], view))
         for pairs in sizes.values():
             yield from (pairs[start : start + self.options.batch] for start in range(0, len(pairs), self.options.batch))
 
