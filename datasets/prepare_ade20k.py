@@ -10,10 +10,10 @@ nothing twice, and goes on after a stop.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
+from seggen_d2.sources.prepare_command import add_arguments, finish
 
 HERE = Path(__file__).resolve().parent
 
@@ -25,16 +25,13 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--like", default="", metavar="DATASET", help="take the names, to the letter, from a dataset of Detectron2 (ade20k_sem_seg_train), "
                        "for banks that its own registration of ADE20K is trained with; by default from objectInfo150")
     words.add_argument("--allow-counts", action="store_true", help="take a part of the dataset, also photos in images/ without sides")
-    words.add_argument("--batch", type=int, default=16, help="images an iteration of the segmenter (default: 16)")
-    words.add_argument("--backbone", default="R50", choices=["R50", "swin-large"], help="of the segmenter (default: R50)")
-    words.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    add_arguments(words)
     return words
 
 
 def main() -> None:
     given = parser().parse_args()
     from seggen_d2.sources.prepare_ade20k import prepare_ade20k
-    from seggen_d2.sources.prepare_configs import ConfigOptions, write_configs
 
     names = None
     if given.like:
@@ -42,9 +39,7 @@ def main() -> None:
 
         names = categories_like(given.like, "semantic")
     made = prepare_ade20k(given.root, given.output, names=names, allow_counts=given.allow_counts, workers=given.workers)
-    print(made)
-    files = write_configs(made, ConfigOptions("ade20k", str(HERE.parent / "configs"), given.batch, given.backbone, "ade20k"))
-    print(f"configs: {', '.join(file.name for file in files) or 'left as they are; delete one to have it written anew'}")
+    finish(made, given, "ade20k", "ade20k")
 
 
 if __name__ == "__main__":

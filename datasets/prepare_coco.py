@@ -10,10 +10,10 @@ panoptic_{train,val}2017/ (in ROOT or in annotations/). OUTPUT gets train.yaml a
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
+from seggen_d2.sources.prepare_command import add_arguments, finish
 
 HERE = Path(__file__).resolve().parent
 
@@ -23,9 +23,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("root", metavar="ROOT", nargs="?", default="", help="COCO's folder")
     words.add_argument("--task", default="panoptic", choices=["panoptic", "instance", "semantic"], help="(default: panoptic)")
     words.add_argument("--output", type=Path, metavar="DIR", help="folder for dataset files and masks (default: datasets/coco-TASK)")
-    words.add_argument("--batch", type=int, default=16, help="images an iteration of the segmenter (default: 16)")
-    words.add_argument("--backbone", default="R50", choices=["R50", "swin-large"], help="of the segmenter (default: R50)")
-    words.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    add_arguments(words)
     part = words.add_argument_group("a part of COCO that lies otherwise, half of which validates (in place of ROOT)")
     part.add_argument("--allow-counts", action="store_true", help="take a part of the dataset")
     part.add_argument("--images", default="", metavar="DIR", help="photos")
@@ -40,16 +38,12 @@ def main() -> None:
     if bool(given.root) == bool(given.json) or bool(given.images) != bool(given.json):
         words.error("give ROOT, or --images and --json (and --masks)")
     from seggen_d2.sources.prepare_coco import CocoPart, prepare_coco
-    from seggen_d2.sources.prepare_configs import ConfigOptions, write_configs
 
     name = f"coco_{given.task}"
     output = given.output or HERE / f"coco-{given.task}"
     part = CocoPart(name, given.images, given.json, given.masks) if given.json else None
     made = prepare_coco(given.root, output, given.task, part=part, allow_counts=given.allow_counts, workers=given.workers)
-    print(made)
-    generators = f"coco-{'panoptic' if given.task == 'semantic' else given.task}"
-    files = write_configs(made, ConfigOptions(name, str(HERE.parent / "configs"), given.batch, given.backbone, generators))
-    print(f"configs: {', '.join(file.name for file in files) or 'left as they are; delete one to have it written anew'}")
+    finish(made, given, name, f"coco-{'panoptic' if given.task == 'semantic' else given.task}")
 
 
 if __name__ == "__main__":

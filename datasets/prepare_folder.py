@@ -11,10 +11,11 @@ bank) and synthesis-full.yaml. The same command again does nothing twice, and go
 from __future__ import annotations
 
 import argparse
-import os
+from dataclasses import fields
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
+from seggen_d2.sources.prepare_command import add_arguments, finish
 
 EXAMPLES = r"""
 examples:
@@ -59,25 +60,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for dataset files, configs and converted masks")
     made.add_argument("--name", default="", help="of the dataset (default: the output folder's)")
     made.add_argument("--limit", type=int, default=0, help="the first so many photos of each side, to try things out (default: all)")
-    made.add_argument("--batch", type=int, default=16, help="images an iteration of the segmenter; its schedule follows (default: 16)")
-    made.add_argument("--backbone", default="R50", choices=["R50", "swin-large"], help="of the segmenter (default: R50)")
-    made.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    add_arguments(made)
     return words
 
 
 def main() -> None:
-    given = vars(parser().parse_args())
-    output, workers, batch, backbone = (given.pop(key) for key in ("output", "workers", "batch", "backbone"))
-    from seggen_d2.sources.prepare_configs import ConfigOptions, write_configs
+    given = parser().parse_args()
     from seggen_d2.sources.prepare_folder import FolderOptions, prepare_folder
 
-    given["name"] = given["name"] or output.resolve().name
-    options = FolderOptions(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
-    made = prepare_folder(options, output, workers=workers)
-    print(made)
-    files = write_configs(made, ConfigOptions(options.name, str(Path(__file__).resolve().parents[1] / "configs"), batch, backbone))
-    print(f"configs: {', '.join(file.name for file in files) or 'left as they are; delete one to have it written anew'}")
-    print(f"next: python -m seggen_d2.sources check {made.file('train')} --against {made.file('val')}")
+    given.name = given.name or given.output.resolve().name
+    keys = {field.name: getattr(given, field.name) for field in fields(FolderOptions)}
+    options = FolderOptions(**{key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()})
+    finish(prepare_folder(options, given.output, workers=given.workers), given, given.name)
 
 
 if __name__ == "__main__":

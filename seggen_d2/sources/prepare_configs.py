@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.options import merge
 
 from .prepare import Prepared, write_yaml
 
@@ -22,6 +23,26 @@ REFERENCES = {  # task: the folder of configs/ with upstream's settings, its pho
 }
 BACKBONES = {"R50": "microsoft/resnet-50", "swin-large": "microsoft/swin-large-patch4-window12-384-in22k"}
 GENERATORS = ("text2mask", "mask2img")
+_FEW = {"steps": 4, "guidance": 2.0}
+SMALL: dict[str, dict[str, Any]] = {  # values of ``ConfigOptions.small``, by kind of file
+    "segmenter": {
+        "MODEL": {"WEIGHTS": "", "RESNETS": {"DEPTH": 18, "RES2_OUT_CHANNELS": 64}, "MASK_FORMER": {"DEC_LAYERS": 3, "TRAIN_NUM_POINTS": 256}},
+        "INPUT": {"MIN_SIZE_TRAIN": [64], "MIN_SIZE_TEST": 64, "CROP": {"SIZE": [64, 64]}, "SIZE_DIVISIBILITY": 64},
+        "SOLVER": {"IMS_PER_BATCH": 2, "MAX_ITER": 10, "CHECKPOINT_PERIOD": 5, "AMP": {"ENABLED": False}},
+        "TEST": {"EVAL_PERIOD": 0},
+        "DATALOADER": {"NUM_WORKERS": 0},
+    },
+    "generator": {
+        "base": "toy",
+        "geometry": {"height": 48, "width": 64},
+        "training": {"steps": 10, "batch": 4, "learning_rate": 4.0e-4, "warmup_steps": 2, "mixed_precision": "no", "checkpoint_every": 5},
+    },
+    "synthesis": {
+        "replicas": 1, "batch": 4, "dtype": "float32", "masks": _FEW, "images": _FEW,
+        "quality": {"max_unsure": 1.0, "min_labelled": 0.0, "min_categories": 1},
+    },
+}
+_KINDS = {"real": "segmenter", "synthesis": "synthesis", "synthesis-full": "synthesis"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +54,10 @@ class ConfigOptions:
         configs: this package's folder of configs, which the written ones start from.
         batch: images an optimiser step of the segmenter.
         backbone: ``R50`` or ``swin-large``.
-        generators: the first word of the configs of generators and full synthesis to start from: ``own``, ``ade20k``, ``coco-panoptic`` or
-            ``coco-instance``.
+        generators: the first word of the configs of generators and full synthesis to start from: ``own``, ``ade20k``,
+            ``coco-panoptic`` or ``coco-instance``.
+        small: sizes at which every step takes a minute on a CPU, from the shipped toy base and untrained backbones: to
+            see the commands run, not to gain anything.
     """
 
     name: str
@@ -42,6 +65,7 @@ class ConfigOptions:
     batch: int = 16
     backbone: str = "R50"
     generators: str = "own"
+    small: bool = False
 
     def __post_init__(self) -> None:
         check_choice("backbone", self.backbone, BACKBONES)
@@ -82,6 +106,8 @@ def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
             files[kind + size] = _generator(made, options, kind, size)
     paths = []
     for name, (header, values) in files.items():
+        header = [*header, "Written by --small: it shows that the command runs, no more."] if options.small else header
+        values = merge(values, SMALL[_KINDS.get(name, "generator")]) if options.small and name != "real+seggen" else values
         path = made.output / f"{name}.yaml"
         if not path.exists():
             write_yaml(path, values, header)
