@@ -13,6 +13,8 @@ from seggen_d2.bank.format import Sample
 from seggen_d2.bank.mask_members import mask_members
 from seggen_d2.bank.parts import check_parts
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.segmentation import Categories
+from seggen_d2.segmentation.masks import InstanceMask, InstanceObject
 from seggen_d2.segmentation.panoptic import read_panoptic_png
 from seggen_d2.segmentation.rle import decode_mask
 from seggen_d2.sources import load_dataset
@@ -78,6 +80,17 @@ def test_members_make_a_sample_that_a_bank_takes(datasets, task):
         for number, (part, thing) in enumerate(zip(sample.annotations, sorted(mask.objects, key=lambda o: -o.mask.sum()), strict=True), 1):
             assert np.array_equal(decode_mask(part["rle"], ""), thing.mask) and part["id"] == number
         assert set(np.unique(read_panoptic_png(sample.mask))) == {0, *(part["id"] for part in sample.annotations)}
+
+
+def test_objects_of_a_sample_are_whole_under_others():
+    large, small = (np.zeros((8, 10), bool) for _ in range(2))
+    large[1:7, 1:9], small[3:5, 4:6] = True, True
+    mask = InstanceMask((8, 10), (InstanceObject(small, 0), InstanceObject(large, 1)))
+    made = mask_members(mask, Categories.from_names(["cat", "dog"]))
+    below, above = made["annotations"]
+    assert np.array_equal(decode_mask(below["rle"], ""), large) and np.array_equal(decode_mask(above["rle"], ""), small)
+    assert (below["bbox"], below["area"]) == ([1, 1, 8, 6], 48) and made["histogram"].tolist() == [4, 44]
+    assert np.array_equal(read_panoptic_png(made["mask"]), np.where(small, 2, large))
 
 
 def test_a_mask_of_another_size_is_named(datasets, tmp_path):
