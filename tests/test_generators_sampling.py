@@ -286,6 +286,17 @@ def test_the_vae_decodes_in_float32_beside_half_precision_networks(tiny_base):
         Sampler(pipeline, replace(OPTIONS, decode_dtype="float16"))
 
 
+def test_the_vae_sees_as_many_images_as_memory_bears(text2mask, monkeypatch):
+    painter, seen, decode = Sampler(text2mask, OPTIONS), [], text2mask.vae.decode
+    monkeypatch.setattr(text2mask.vae, "decode", lambda latents, **more: seen.append(len(latents)) or decode(latents, **more))
+    latents = torch.zeros((3, 4, SIDE // 2, SIDE // 2))
+    painter.images(latents)
+    monkeypatch.setattr("seggen_d2.generators.pixels.PIXELS_AT_ONCE", 2 * SIDE * SIDE)
+    painter.images(latents)
+    Sampler(text2mask, replace(OPTIONS, decode_batch=1)).images(latents)
+    assert seen == [3, 2, 1, 1, 1, 1]
+
+
 def test_captions_are_encoded_once_and_memory_is_bounded(text2mask, monkeypatch):
     calls, encode = [], text2mask.encode_prompt
     monkeypatch.setattr(text2mask, "encode_prompt", lambda caption, **more: calls.append(caption) or encode(caption, **more))

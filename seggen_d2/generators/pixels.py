@@ -11,6 +11,8 @@ from seggen_d2.foundation.errors import SegGenError
 from .images import from_unit, to_signed
 from .sampler_options import SamplerOptions
 
+PIXELS_AT_ONCE = 1024 * 1024
+
 
 class PixelDecoder:
     """A VAE both ways: ``(B, C, h, w)`` scaled latents, ``(B, H, W, 3)`` uint8 images.
@@ -36,7 +38,8 @@ class PixelDecoder:
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """Latents to images."""
         latents = (latents.float() / self.vae.config.scaling_factor).to(self.vae.device, self.vae.dtype)
-        size = self.options.decode_batch or len(latents)
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        size = self._at_once(latents.shape[2] * latents.shape[3] * factor**2)
         parts = [self.vae.decode(part, return_dict=False)[0].float() / 2 + 0.5 for part in latents.split(size)]
         return from_unit(torch.cat(parts))
 
@@ -44,6 +47,10 @@ class PixelDecoder:
     def encode(self, images: np.ndarray) -> torch.Tensor:
         """Images to the means of their posteriors, as float32 latents."""
         pixels = to_signed(images).to(self.vae.device, self.vae.dtype)
-        size = self.options.decode_batch or len(pixels)
+        size = self._at_once(pixels.shape[2] * pixels.shape[3])
         means = torch.cat([self.vae.encode(part).latent_dist.mean.float() for part in pixels.split(size)])
         return means * self.vae.config.scaling_factor
+
+    def _at_once(self, pixels: int) -> int:
+        """How many images of that many pixels the VAE sees at once."""
+        return self.options.decode_batch or max(1, PIXELS_AT_ONCE // pixels)

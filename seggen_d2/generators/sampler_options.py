@@ -94,7 +94,8 @@ class SamplerOptions:
         compile: ``torch.compile`` the networks; the first batch of each size takes minutes.
         channels_last: keep images as NHWC in memory.
         decode_dtype: of the VAE: float32, bfloat16 or float16 (SDXL's own VAE overflows in float16).
-        decode_batch: images that the VAE sees at once; 0 for the whole batch. At 768 pixels each takes some 4 GB in float32.
+        decode_batch: images that the VAE sees at once; 0 for as many as have 1024 x 1024 pixels together, since its memory
+            grows with pixels (some GB for one image of SDXL's in float32).
         decode_tiles: decode in overlapping tiles, which bounds memory; their seams may show.
     """
 
