@@ -124,8 +124,9 @@ def _real(made: Prepared, options: ConfigOptions, base: Path) -> tuple[list[str]
         f"The baseline: {photos:,} photos, {len(made.categories)} categories, {made.task}. {steps:,} iterations of {options.batch}: upstream's schedules",
         f"grow about as the square root of the photos ({REFERENCES[made.task][2]:,} of 16 for {REFERENCES[made.task][1]:,}).",
     ]
-    if made.task == "semantic":
-        header.append(f"Without Detectron2, add: MODEL.WEIGHTS \"''\" MODEL.BACKBONE.WEIGHTS {BACKBONES[options.backbone]}")
+    if made.task == "semantic" and not options.small:
+        header.append(f"Without Detectron2: torchrun --nproc-per-node 2 tools/train_net.py --config-file {file} "
+                      f"MODEL.WEIGHTS \"''\" MODEL.BACKBONE.WEIGHTS {BACKBONES[options.backbone]}")
     solver: dict[str, Any] = {"IMS_PER_BATCH": options.batch, "MAX_ITER": steps, "CHECKPOINT_PERIOD": every,
                               "BASE_LR": REFERENCE_RATE * options.batch / REFERENCE_BATCH}
     if made.task != "semantic":
