@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .markup import Markup, join, table, tag
+from seggen_d2.foundation.markup import Markup, join, table, tag
+
 from .tables import BASELINE, Summary, number
 
 WORDS = {

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from seggen_d2.bank import Bank
+from seggen_d2.foundation.markup import Markup, join, tag
 from seggen_d2.segmentation import ColorCodec, read_label_map
 from seggen_d2.sources import FolderSource, read_image, read_sample
 
-from .markup import Markup, join, tag
 from .pictures import color_map, named_mask, photo
 
 ROWS = 4

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
+from seggen_d2.foundation.data_uris import data_uri, fitted, shrunk
+from seggen_d2.foundation.markup import Markup, join, tag
 from seggen_d2.segmentation import ColorCodec, resize_labels
-
-from .markup import Markup, join, tag
 
 MOST = 320  # pixels of the longer side of what the page holds
 OUTLINED = 240  # pixels to which small masks are enlarged before their borders are drawn
@@ -23,12 +20,12 @@ NAMING_SIDE = 64  # pixels at which the places of names are looked for
 
 def photo(image: np.ndarray, title: str) -> Markup:
     """A tile of an ``(H, W, 3)`` uint8 RGB image."""
-    return _tile(_image(image, _data_uri(_shrunk(image), exact=max(image.shape[:2]) <= SMALL), title), title)
+    return _tile(_image(image, data_uri(shrunk(image, MOST), exact=max(image.shape[:2]) <= SMALL), title), title)
 
 
 def color_map(labels: np.ndarray, codec: ColorCodec, title: str) -> Markup:
     """A tile of ``(H, W)`` labels as the generators see them: each pixel in its category's colour."""
-    return _tile(_image(labels, _data_uri(codec.encode(_small_labels(labels)), exact=True), title), title)
+    return _tile(_image(labels, data_uri(codec.encode(_small_labels(labels)), exact=True), title), title)
 
 
 def named_mask(labels: np.ndarray, codec: ColorCodec, names: tuple[str, ...], title: str) -> Markup:
@@ -37,13 +34,13 @@ def named_mask(labels: np.ndarray, codec: ColorCodec, names: tuple[str, ...], ti
     small = _small_labels(labels).repeat(factor, 0).repeat(factor, 1)  # so that borders are thin
     outlined = 0.55 * codec.encode(small) + 0.45 * 255
     outlined[_borders(small)] = 40
-    picture = _image(labels, _data_uri(outlined.astype(np.uint8), exact=True), title)
+    picture = _image(labels, data_uri(outlined.astype(np.uint8), exact=True), title)
     return _tile(join(picture, _name_tags(labels, names)), title)
 
 
 def _name_tags(labels: np.ndarray, names: tuple[str, ...]) -> Iterator[Markup]:
     """The names of what is large enough, largest first; one that would cover another is left out."""
-    height, width = _fitted(labels.shape, NAMING_SIDE)
+    height, width = fitted(labels.shape, NAMING_SIDE)
     small = resize_labels(labels, height, width)
     found = [(int((small == i).sum()), i) for i in np.unique(small) if i < len(names)]
     taken: list[tuple[float, float, float]] = []
@@ -96,24 +93,5 @@ def _image(shown: np.ndarray, uri: str, title: str) -> Markup:
     return tag("img", src=uri, alt=title, width=width, height=height, class_=pixelated)
 
 
-def _data_uri(image: np.ndarray, *, exact: bool) -> str:
-    buffer = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    picture.save(buffer, "PNG", optimize=True) if exact else picture.save(buffer, "JPEG", quality=88)
-    return f"data:image/{'png' if exact else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def _small_labels(labels: np.ndarray) -> np.ndarray:
-    return resize_labels(labels, *_fitted(labels.shape, MOST))
-
-
-def _shrunk(image: np.ndarray) -> np.ndarray:
-    height, width = _fitted(image.shape, MOST)
-    if (height, width) == image.shape[:2]:
-        return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _fitted(shape: tuple[int, ...], side: int) -> tuple[int, int]:
-    scale = min(1.0, side / max(shape[:2]))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    return resize_labels(labels, *fitted(labels.shape, MOST))

@@ -13,11 +13,11 @@ from typing import Any
 import seggen_d2
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.files import write_bytes, write_json
+from seggen_d2.foundation.markup import Markup, join, tag
 from seggen_d2.segmentation import ColorCodec, check_same_categories, check_same_palette, default_palette
 from seggen_d2.sources import FolderSource, load_dataset
 
 from . import charts, gallery, wording
-from .markup import Markup, join, tag
 from .results import read_runs, read_stages
 from .tables import summarise
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seggen_d2.foundation.markup import Markup, join, tag
+
 from .charts import duration
-from .markup import Markup, join, tag
 from .tables import BASELINE, Summary, number
 
 MAIN = "real+seggen"  # the setting that the headline is about
