@@ -73,7 +73,7 @@ class ColorCodec:
         return np.sqrt((difference**2).sum(-1))
 
     def distance_to(self, rgb: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """:meth:`distance` to the palette's colours at ``places``, as :meth:`nearest` gives them."""
+        """:meth:`distance` to the palette's colours at ``places``, as :meth:`nearest` gives them; ``(..., 3)`` and ``(...)``."""
         difference = rgb.astype(np.float32) - self.palette.all_colors.astype(np.float32)[places]
         return np.sqrt((difference**2).sum(-1))
 

@@ -21,7 +21,7 @@ from .segment_codec import Decoded, SegmentCodec
 __all__ = ["EDGES", "EDGE_WIDTH", "TASKS", "Decoded", "MaskCodec", "SemanticCodec", "mask_codec"]
 TASKS = ("semantic", "panoptic", "instance")
 EDGES = ("all", "touching")
-EDGE_WIDTH = 2  # pixels
+EDGE_WIDTH = 2  # pixels; after mild blur 1 gives some PQ more, after worse 2 by far (see bench_edges)
 
 
 class MaskCodec(Protocol):

@@ -104,9 +104,9 @@ class SegmentCodec:
         squares = np.ones((BREADTH, BREADTH), np.uint8)
         broad = opencv().dilate(kinds, squares) == opencv().erode(kinds, squares)
         thin = np.bincount(regions[broad], minlength=len(areas)) <= BROAD_SHARE * areas
-        away = self.colors.distance_to(rgb, kinds)
-        mean = np.bincount(regions.ravel(), away.ravel(), len(areas)) / np.maximum(areas, 1)
-        return thin & (mean > self.colors.palette.min_distance() / EXACT)
+        of_thin = thin[regions]
+        away = np.bincount(regions[of_thin], self.colors.distance_to(rgb[of_thin], kinds[of_thin]), len(areas))
+        return thin & (away > areas * self.colors.palette.min_distance() / EXACT)
 
     def _mask(self, regions: np.ndarray, category_of: np.ndarray) -> SegmentMask | InstanceMask:
         """Number the segments by their first pixels, row by row."""
