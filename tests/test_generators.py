@@ -10,7 +10,6 @@ import sys
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,12 +17,11 @@ from seggen_d2.captions import read_captions
 from seggen_d2.captions.table import write_captions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.directory import load_base, load_generator, read_card
-from seggen_d2.generators.dry_run import dry_run, needs_text
 from seggen_d2.generators.fine_tuning import make_objective, train_generator
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.prompts import check_captions
 from seggen_d2.generators.sampling import noise
-from seggen_d2.generators.training import Shuffled, TrainingOptions, example_numbers, stop_noted, train
+from seggen_d2.generators.training import stop_noted
 
 PLAIN = """
 import sys, diffusers, torch
@@ -107,54 +105,6 @@ def test_a_state_of_other_options_is_refused(toy_folder, tiny_base, tmp_path, ma
         train_generator("text2mask", make_generator_options(toy_folder, tiny_base, learning_rate=0.5), tmp_path)
 
 
-def test_gradient_accumulation_sums_batches(tmp_path):
-    class Square(torch.nn.Module):
-        name = "square"
-
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(1))
-            self.trainable = None
-
-        def forward(self, batch, generator):
-            return (self.weight * batch["x"]).square().mean()
-
-    class Numbers(Shuffled):
-        def __len__(self):
-            return 4
-
-        def batch(self, numbers, **draw):
-            return {"x": torch.tensor(numbers, dtype=torch.float32) + 1}
-
-    weights = []
-    for accumulation, batch in ((1, 4), (2, 2)):
-        objective = Square()
-        objective.__dict__["trainable"] = objective
-        options = TrainingOptions(steps=3, batch=batch, gradient_accumulation=accumulation, learning_rate=0.1, ema_decay=0.0)
-        train(objective, Numbers(), options, tmp_path / str(accumulation))
-        weights.append(objective.weight.item())
-    assert weights[0] == pytest.approx(weights[1], rel=1e-5)
-
-
-def test_each_epoch_shows_each_example_once():
-    seen = np.concatenate([example_numbers(6, 4, draw, seed=3) for draw in range(3)])
-    assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
-
-
-def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, tiny_base):
-    pipeline = load_base(str(tiny_base))
-
-    class Broken(Shuffled):
-        def __len__(self):
-            return 2
-
-        def batch(self, numbers, **draw):
-            return {name: torch.full_like(value, float("nan")) for name, value in _batch(pipeline).items()}
-
-    with pytest.raises(SegGenError, match="the loss of text2mask is nan"):
-        train(make_objective("text2mask", pipeline), Broken(), TrainingOptions(steps=1, batch=2), tmp_path)
-
-
 def test_a_stop_is_noted_and_a_second_ctrl_c_obeyed():
     with stop_noted() as stop:
         os.kill(os.getpid(), signal.SIGINT)
@@ -163,22 +113,6 @@ def test_a_stop_is_noted_and_a_second_ctrl_c_obeyed():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(5)
-
-
-def test_a_stopped_training_leaves_a_state(tmp_path, tiny_base):
-    pipeline = load_base(str(tiny_base))
-
-    class Stopping(Shuffled):
-        def __len__(self):
-            return 2
-
-        def batch(self, numbers, **draw):
-            os.kill(os.getpid(), signal.SIGTERM)
-            return _batch(pipeline)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(make_objective("text2mask", pipeline), Stopping(), TrainingOptions(steps=5, batch=2), tmp_path)
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-00000001"]
 
 
 def test_noise_depends_on_the_seed_alone(tiny_base):
@@ -212,11 +146,6 @@ def test_missing_captions_are_named(toy_folder, tiny_base, tmp_path, make_genera
     write_captions(tmp_path / "few.parquet", captions)
     with pytest.raises(SegGenError, match="lack 1 images(.|\n)*train_00002"):
         train_generator("mask2img", replace(make_generator_options(toy_folder, tiny_base), captions=str(tmp_path / "few.parquet")), tmp_path)
-
-
-def test_a_dry_run_writes_nothing(toy_folder, tiny_base, tmp_path, make_generator_options, capsys):
-    print(needs_text(dry_run("mask2img", make_generator_options(toy_folder, tiny_base)), "mask2img"))
-    assert "million trained" in capsys.readouterr().out
 
 
 def test_the_shipped_base_opens_and_never_saw_a_label():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,23 @@ from seggen_d2.foundation.options import save_options
 from seggen_d2.segmentation import Categories, Palette, default_palette
 from seggen_d2.segmentation.mask_codec import EDGE_WIDTH, mask_codec
 from seggen_d2.segmentation.palette import palette_like
-from seggen_d2.sources import load_dataset
+from seggen_d2.sources import Source, load_dataset
 from seggen_d2.sources.leaks import check_apart
 
+from .alarms import BEST, AlarmOptions, alarm_of, held_out_part
 from .bases import base_licence, load_base, local_folder
 from .cache import CacheOptions
 from .directory import KINDS, GeneratorCard, read_card, save_generator
 from .examples import LabelledExamples, build_examples
 from .geometry import Geometry
+from .held_out import HeldOut
 from .lora import LoraOptions, fuse_adapter, save_adapter
 from .networks import cast_frozen, finished_pipeline, make_objective, with_controlnet
 from .objectives import LossOptions
 from .prompts import check_captions
-from .training import TrainingOptions, start_processes, train
+from .segmenter import load_segmenter
+from .training import TrainingOptions, Validation, start_processes, train
+from .validation import Mask2ImgValidation, Text2MaskValidation
 
 log = logging.getLogger(__name__)
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -52,6 +58,7 @@ class GeneratorOptions:
         loss: what the loss is made of.
         lora: adapters instead of the whole UNet, for Text2Mask.
         cache: where latents and text embeddings are kept, and how.
+        validation: what is measured on held-out pairs along the way; the best weights are then saved.
         exclude: YAML files of datasets whose images must not be trained on, such as the validation set.
         edge_width, edges: how segments are outlined (panoptic and instance; see ``mask_codec``).
         licence: of the base, where its files do not tell it; it goes into the card and every bank.
@@ -68,6 +75,7 @@ class GeneratorOptions:
     loss: LossOptions = field(default_factory=LossOptions)
     lora: LoraOptions = field(default_factory=LoraOptions)
     cache: CacheOptions = field(default_factory=CacheOptions)
+    validation: AlarmOptions = field(default_factory=AlarmOptions)
     exclude: tuple[str, ...] = ()
     edge_width: int = EDGE_WIDTH
     edges: str = "all"
@@ -94,7 +102,8 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path) -> None:
     work = Work(kind, options)
     examples = work.examples(output / "cache")
     work.clear_for_training()
-    facts = train(work.objective, examples, options.training, output / "training", identity=work.identity(examples))
+    facts = train(work.objective, examples, options.training, output / "training", identity=work.identity(examples),
+                  validation=work.validation(examples))
     if not start_processes().is_main_process:
         return
     save_options(output, options)
@@ -121,6 +130,8 @@ class Work:
         self.captions = read_captions_of(self.source, options.captions, options.dataset)
         for path in options.exclude:
             check_apart(self.source.records(), load_dataset(path).records(), ours_is=options.dataset, theirs_is=path)
+        options.validation.check(kind)
+        self.held_out, self.held_captions, self.left_out = self._held_out()
         self.init = local_folder(options.init, "init") if options.init else None
         self.init_card = read_card(self.init, kind) if self.init else None
         self.palette = choose_palette_for(self.source.categories, self.init_card, options.init)
@@ -131,6 +142,11 @@ class Work:
         self.objective = make_objective(kind, self.pipeline, options.loss, lora=options.lora, init=self.init)
         self.pipeline.to(self.device)
 
+    def _held_out(self) -> tuple[Source, dict[str, Any], frozenset[str]]:
+        if not self.options.validation.every:
+            return self.source, self.captions, frozenset()
+        return held_out_part(self.source, self.captions, self.options.validation, self.options.dataset)
+
     def _base(self) -> StableDiffusionXLPipeline:
         pipeline = load_base(self.options.base, config=self.options.base_config)
         for network in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
@@ -140,7 +156,24 @@ class Work:
     def examples(self, folder: Path, *, limit: int = 0) -> LabelledExamples:
         """The training examples, from a cache in ``folder`` that is made where it lacks something."""
         return build_examples(self.source, self.captions, self.codec, self.palette, self.pipeline, self.options.geometry, folder,
-                              target=TARGETS[self.kind], options=self.options.cache, limit=limit)
+                              target=TARGETS[self.kind], options=self.options.cache, leave_out=self.left_out, limit=limit)
+
+    def validation(self, examples: LabelledExamples) -> Validation | None:
+        """What is measured along the way, if anything; only the process that measures opens the judge."""
+        options = self.options.validation
+        if not options.every:
+            return None
+
+        @functools.cache
+        def judge() -> Callable[[DiffusionPipeline], dict[str, float]]:
+            held_out = HeldOut(self.held_out, self.held_captions, self.options.geometry, self.codec, options)
+            autocast = HALVES.get(self.options.training.mixed_precision)
+            if self.kind == "text2mask":
+                return Text2MaskValidation(held_out, examples.thumbnails, autocast=autocast)
+            return Mask2ImgValidation(held_out, load_segmenter(options.segmenter, self.source.categories, self.device), autocast=autocast)
+
+        return Validation(lambda: judge()(finished_pipeline(self.pipeline, self.objective)), options.every, BEST[self.kind],
+                          alarm_of(self.kind, options))
 
     def clear_for_training(self) -> None:
         """Leave to the device what a step needs: VAE and text encoders go, and what is frozen is held in half precision."""

@@ -133,7 +133,8 @@ def painting(pipeline: DiffusionPipeline, options: SamplerOptions,
     The pipeline's other networks come to the UNet's device meanwhile. Afterwards all are where, what and how they were.
     """
     networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    device, before = pipeline.unet.device, [(network, network.device, network.dtype) for network in networks]
+    device, tensors = pipeline.unet.device, [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
+    before = [(tensor, tensor.device, tensor.dtype) for tensor in tensors]  # one network may hold weights of several types
     modes = {module: module.training for network in networks for module in network.modules()}
     try:
         for network in networks:
@@ -147,7 +148,7 @@ def painting(pipeline: DiffusionPipeline, options: SamplerOptions,
 
         yield paint
     finally:
-        for network, place, dtype in before:
-            nn.Module.to(network, place, dtype)
+        for tensor, place, dtype in before:
+            tensor.data = tensor.data.to(place, dtype)
         for module, mode in modes.items():
             module.training = mode
