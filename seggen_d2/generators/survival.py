@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,87 +23,10 @@ from seggen_d2.sources import Source, load_dataset
 from seggen_d2.sources.masks import read_mask
 
 from .geometry import Geometry
+from .survival_report import ClassSurvival, Survival
 from .vae_trip import open_vae
 
-LOST = 50.0  # percent: a class below it is lost to the method
-TAKEN = 0.2  # share of a lost class's pixels in one other class from which on the two should be merged
 LEAST = 4  # pixels of a semantic mask's region; smaller ones are slips of the pen
-RELIABLE = 0.9  # share of the objects of a size that survive, for the size to count as safe
-
-
-@dataclass(frozen=True)
-class ClassSurvival:
-    """What becomes of one class.
-
-    Attributes:
-        name: the class.
-        score: IoU (semantic) or PQ, percent, after the VAE; None where no mask holds it.
-        without_vae: the same after colours alone.
-        objects: how many there are: segments, objects, or connected regions of a semantic mask.
-        survived: how many of them come back.
-        smallest: side, pixels, of the smallest that comes back: the root of its area; None where none does.
-        median: side of the middle one of all.
-        taken_for: the class that most of its other pixels come back as; "" where that is none.
-        taken_share: the share of its pixels that do.
-    """
-
-    name: str
-    score: float | None
-    without_vae: float | None
-    objects: int
-    survived: int
-    smallest: float | None
-    median: float | None
-    taken_for: str
-    taken_share: float
-
-    @property
-    def lost(self) -> bool:
-        return self.score is not None and self.score < LOST and self.objects > 0
-
-    @property
-    def merge_with(self) -> str:
-        """The class to merge it with; "" where it is not lost, or lost to no one class."""
-        return self.taken_for if self.lost and self.taken_share >= TAKEN else ""
-
-
-@dataclass(frozen=True)
-class Survival:
-    """What becomes of a dataset.
-
-    Attributes:
-        task: of the dataset.
-        masks: how many were sent.
-        score, without_vae: mean IoU or PQ of the classes, percent.
-        classes: each of them.
-        sizes: ``(from, to, objects, survived)`` by side, pixels; doubling.
-    """
-
-    task: str
-    masks: int
-    score: float
-    without_vae: float
-    classes: tuple[ClassSurvival, ...]
-    sizes: tuple[tuple[int, int, int, int], ...]
-
-    @property
-    def smallest(self) -> float | None:
-        """Side, pixels, of the smallest object that comes back."""
-        return min((c.smallest for c in self.classes if c.smallest is not None), default=None)
-
-    @property
-    def safe_from(self) -> int | None:
-        """The side, pixels, from which on nine in ten objects of every size come back; None where there is none."""
-        safe = None
-        for low, _, objects, survived in reversed(self.sizes):
-            if survived < RELIABLE * objects:
-                break
-            safe = low
-        return safe
-
-    def to_json(self) -> dict[str, Any]:
-        classes = [{**asdict(c), "lost": c.lost, "merge_with": c.merge_with} for c in self.classes]
-        return {**asdict(self), "classes": classes, "smallest": self.smallest, "safe_from": self.safe_from}
 
 
 def dataset_survival(dataset: str | os.PathLike, vae: str, *, limit: int = 100, side: int = 0, max_shrink: float = 0.0,
