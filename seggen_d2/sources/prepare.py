@@ -65,7 +65,7 @@ class Prepared:
         return self.output / f"{side}.yaml"
 
     def __str__(self) -> str:
-        rows = [f"{self.file(side)}: {count:,} photos, {len(self.categories)} categories, {self.task}"
+        rows = [f"{shown(self.file(side))}: {count:,} photos, {len(self.categories)} categories, {self.task}"
                 + (", as before" if side in self.done_before else "") for side, count in self.photos.items()]
         return "\n".join([*rows, *(f"note: {remark}" for remark in self.remarks)])
 
@@ -151,3 +151,9 @@ def place(path: str | os.PathLike, output: Path) -> str:
     """A path as ``output``'s files name it: relative where it lies in ``output``, else absolute without links."""
     resolved, folder = Path(path).resolve(), output.resolve()
     return resolved.relative_to(folder).as_posix() if resolved.is_relative_to(folder) else str(resolved)
+
+
+def shown(path: Path) -> str:
+    """A path as commands name it: relative to where they are given, if it lies there."""
+    resolved = path.resolve()
+    return resolved.relative_to(Path.cwd()).as_posix() if resolved.is_relative_to(Path.cwd()) else str(resolved)

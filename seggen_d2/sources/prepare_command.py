@@ -6,8 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from .prepare import Prepared
-from .prepare_configs import BACKBONES, ConfigOptions, shown, write_configs
+from .prepare import Prepared, shown
+from .prepare_configs import BACKBONES, ConfigOptions, write_configs
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -11,7 +11,7 @@ from typing import Any
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.options import merge
 
-from .prepare import Prepared, write_yaml
+from .prepare import Prepared, shown, write_yaml
 
 # Mask2Former's own schedules at batch 16: 90K iterations for Cityscapes' 2,975 photos, 160K for ADE20K's 20,210, 368,750
 # for COCO's 118,287. They grow about as the square root of the photos; each task's own reference gives the factor.
@@ -168,12 +168,6 @@ def _synthesis(made: Prepared, options: ConfigOptions, name: str, base: str, ban
 
 def _inputs(made: Prepared, options: ConfigOptions) -> dict[str, str]:
     return {"dataset": shown(made.file("train")), "captions": f"output/{options.name}/captions/captions.parquet"}
-
-
-def shown(path: Path) -> str:
-    """A path as commands name it: relative to where they are given, if it lies there."""
-    resolved = path.resolve()
-    return resolved.relative_to(Path.cwd()).as_posix() if resolved.is_relative_to(Path.cwd()) else str(resolved)
 
 
 def _from(base: Path, output: Path, configs: str) -> str:
