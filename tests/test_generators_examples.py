@@ -138,9 +138,9 @@ def test_mirror_images_may_be_left_out(build):
 
 
 def test_the_vae_works_in_float32_and_stays_as_it_was(build, tiny_base, tmp_path):
-    low = load_base(str(tiny_base), dtype=torch.bfloat16)
-    plain = load_base(str(tiny_base), dtype=torch.bfloat16)
-    plain.vae.to(torch.float32)
+    low, plain = load_base(str(tiny_base)), load_base(str(tiny_base))
+    low.vae.to(torch.bfloat16)
+    plain.vae.to(torch.bfloat16).to(torch.float32)
     both = [build(pipeline=p, folder=tmp_path / str(n), limit=4).batch(np.arange(4))["latent_mean"] for n, p in enumerate((low, plain))]
     assert torch.equal(*both) and low.vae.dtype == torch.bfloat16
 
@@ -210,7 +210,9 @@ def test_values_that_do_not_fit_are_told():
 def test_colour_maps_come_back_exactly(colors):
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (colors, 3), dtype=np.uint8)[rng.integers(0, colors, (70, 60))]
-    assert np.array_equal(read_color_png(color_png(rgb)), rgb)
+    planes, mirrored = (read_color_png(color_png(rgb), mirrored=way) for way in (False, True))
+    assert np.array_equal(planes.transpose(1, 2, 0), rgb) and np.array_equal(mirrored, planes[:, :, ::-1])
+    assert planes.flags.c_contiguous
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])

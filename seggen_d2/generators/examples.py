@@ -20,7 +20,6 @@ from .cache import TARGETS, CacheOptions, Item, LatentMaker, TextMaker, bytes_of
 from .copies import BYTES as THUMBNAIL_BYTES
 from .copies import read_thumbnails
 from .geometry import Geometry
-from .images import to_unit
 from .latents import LatentLayout, encode_pictures
 from .prompts import TextLayout, captions_of
 from .rows import Rows, check_space
@@ -77,7 +76,7 @@ class _Texts:
         place: dict[str, int] = {}
         self.rows: dict[str, tuple[int, ...]] = {}
         for record in records:
-            own = captions_of(captions[record["image_id"]])
+            own = captions_of(captions[str(record["image_id"])])
             self.rows[record["image_id"]] = tuple(place.setdefault(caption, len(place)) for caption in own)
         self.unique = list(place)
 
@@ -171,7 +170,7 @@ class LabelledExamples:
         if not self.has_condition:
             return batch
         conditions = [self.layout.condition(row, size, way) for row, (way, _) in zip(rows, picked, strict=True)]
-        return {**batch, "condition": to_unit(np.stack(conditions))}
+        return {**batch, "condition": torch.from_numpy(np.stack(conditions)).float().div_(255)}
 
     def thumbnails(self, chunk: int = 4096) -> Iterator[np.ndarray]:
         """Text2Mask's training masks as ``(n, SIDE, SIDE)`` labels of :mod:`.copies`, ``chunk`` at once, mirror images left out."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -10,14 +12,22 @@ from .geometry import resize_image
 __all__ = ["from_unit", "resize_image", "to_signed", "to_unit"]
 
 
-def to_signed(images: np.ndarray) -> torch.Tensor:
+def to_signed(images: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
     """uint8 ``(B, H, W, 3)`` => float32 ``(B, 3, H, W)`` in [-1, 1], what the VAE takes."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return _planes(images).div_(127.5).sub_(1)
 
 
-def to_unit(images: np.ndarray) -> torch.Tensor:
+def to_unit(images: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
     """uint8 ``(B, H, W, 3)`` => float32 ``(B, 3, H, W)`` in [0, 1], what a ControlNet's condition is."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return _planes(images).div_(255)
+
+
+def _planes(images: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
+    """Images of one size, colours first, as float32 in [0, 255]; written into place, so that nothing is held twice."""
+    planes = torch.empty((len(images), 3, *images[0].shape[:2]))
+    for place, image in zip(planes, images, strict=True):
+        place.copy_(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
+    return planes
 
 
 def from_unit(images: torch.Tensor) -> np.ndarray:
