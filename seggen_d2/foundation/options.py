@@ -19,6 +19,8 @@ T = TypeVar("T")
 def load_yaml(path: str | os.PathLike) -> dict[str, Any]:
     """Read a YAML mapping with ``yaml.safe_load``; a ``_BASE_`` key names a file, relative to this one, to start from.
 
+    It may name several: each goes on top of those before it.
+
     Raises:
         SegGenError: the file is missing, empty, not YAML, not a mapping, or its ``_BASE_`` chain is a ring.
     """
@@ -32,8 +34,10 @@ def _load_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise SegGenError(f"config {path} holds no keys", expected="a mapping KEY: VALUE", found=type(values).__name__)
-    base = values.pop("_BASE_", None)
-    return merge(_load_yaml(path.parent / base, (*seen, resolved)), values) if base else values
+    bases = values.pop("_BASE_", None) or []
+    for base in reversed([bases] if isinstance(bases, str) else bases):
+        values = merge(_load_yaml(path.parent / base, (*seen, resolved)), values)
+    return values
 
 
 def read_yaml(path: str | os.PathLike) -> Any:
