@@ -9,7 +9,9 @@ import pytest
 import torch
 from detectron2.data import DatasetMapper, MetadataCatalog
 from detectron2.data import build_detection_train_loader as stock_loader
+from toy_world import write_bank
 
+from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin import build_detection_train_loader, register_bank, swap
 from seggen_d2.plugin.data.datasets import banks_from_config
 from seggen_d2.plugin.data.registration import BANKS
@@ -141,3 +143,16 @@ def test_banks_open_by_name_and_by_folder_alike(world):
     cfg = world.config(BANKS=[name, world.bank])
     assert [bank.root for bank in banks_from_config(cfg)] == [Path(world.bank).resolve()] * 2
     assert MetadataCatalog.get(name).bank_like == world.train
+
+
+def test_banks_open_by_url_by_name_and_below_a_root_that_is_a_url(world, monkeypatch):
+    pytest.importorskip("fsspec")
+    name = world.train.replace("toy", "away")
+    url = write_bank(f"memory://{name}/{name}", range(10, 16), sources=["scene0", "scene1"])
+    monkeypatch.setitem(BANKS, name, world.train)
+    cfg = world.config(P_AUG=1.0, BANKS=[url, name], BANK_ROOT=f"memory://{name}")
+    assert [bank.root for bank in banks_from_config(cfg)] == [url, url]
+    batch = next(iter(build_detection_train_loader(cfg, num_workers=0)))
+    assert all(sample["file_name"].startswith(f"bank://{name}/") and sample["is_synthetic"] for sample in batch)
+    with pytest.raises(SegGenError, match="there is no bank at memory://nowhere/bank(.|\n)*nothing of that name"):
+        banks_from_config(world.config(BANKS=["memory://nowhere/bank"]))
