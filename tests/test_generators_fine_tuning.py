@@ -119,8 +119,6 @@ def test_a_training_is_measured_and_its_best_weights_are_saved(toy_folder, tiny_
 
 def test_mask2img_is_judged_by_a_segmenter(toy_folder, tiny_base, tmp_path, make_generator_options, monkeypatch):
     options = replace(make_generator_options(toy_folder, tiny_base), validation=AlarmOptions(every=1, pictures=2, sampler=QUICK, learnt_by=0))
-    with pytest.raises(SegGenError, match="needs a segmenter"):
-        train_generator("mask2img", options, tmp_path)
     judged = replace(options, validation=replace(options.validation, segmenter="judge"))
     monkeypatch.setattr(fine_tuning, "load_segmenter", lambda name, categories, device: lambda images: np.zeros(images.shape[:3], np.int64))
     train_generator("mask2img", judged, tmp_path)
@@ -128,11 +126,27 @@ def test_mask2img_is_judged_by_a_segmenter(toy_folder, tiny_base, tmp_path, make
     assert any("still ignored" in line.get("alarm", "") for line in lines)  # it sees nothing in any image
 
 
+def test_without_a_segmenter_the_loss_tells_whether_the_condition_is_used(toy_folder, tiny_base, tmp_path, make_generator_options):
+    """A new ControlNet begins and ends in zeros, so that its condition makes no difference at all; with weights there it makes some."""
+    options = replace(make_generator_options(toy_folder, tiny_base, learning_rate=1e-12), validation=AlarmOptions(every=2, pictures=3, learnt_by=0))
+    train_generator("mask2img", options, tmp_path)
+    line = next(line for line in map(json.loads, (tmp_path / "training" / "log.jsonl").read_text().splitlines()) if "gain" in line)
+    assert abs(line["gain"]) < 1e-6 and "condition is still ignored" in line["alarm"]
+    work = Work("mask2img", options)
+    measure = work.validation(work.examples(tmp_path / "cache")).measure
+    for layer in (work.objective.controlnet.controlnet_mid_block, work.objective.controlnet.controlnet_cond_embedding.conv_out):
+        torch.nn.init.normal_(layer.weight)
+    figures = measure()
+    assert figures["loss_held_out"] != figures["loss_shuffled"] and figures["gain"] == 1 - figures["loss_held_out"] / figures["loss_shuffled"]
+
+
 def test_alarms_tell_what_is_wrong():
-    options = AlarmOptions(every=1, learnt_by=100)
+    options = AlarmOptions(every=1, learnt_by=100, segmenter="judge")
     ignored, fine = {"miou": 5.0, "miou_shuffled": 5.0, "miou_real": 60.0, "heeded": 0.0}, {"heeded": 0.5}
     assert alarm_of("mask2img", options)(99, ignored) == "" and alarm_of("mask2img", options)(100, fine) == ""
     assert "against others', real photos 60.0" in alarm_of("mask2img", options)(100, ignored)
+    unjudged = alarm_of("mask2img", AlarmOptions(every=1, learnt_by=100))
+    assert unjudged(100, {"gain": 0.1}) == "" and "still ignored" in unjudged(100, {"gain": 0.0})
     clean = {"unsure": 0.1, "copies": 0.0, "copies_real": 0.0}
     assert alarm_of("text2mask", options)(100, clean) == ""
     assert "palette is not learnt" in alarm_of("text2mask", options)(100, {**clean, "unsure": 0.9})

@@ -14,8 +14,11 @@ from seggen_d2.sources.leaks import check_apart
 
 from .held_out import ValidationOptions
 
-BEST = {"mask2img": ("miou", "max"), "text2mask": ("histogram_distance", "min")}
+BEST = {"judged": ("miou", "max"), "unjudged": ("loss_held_out", "min"), "text2mask": ("histogram_distance", "min")}
+GAIN = 0.002  # a condition that lowers the loss by less is not used: one that is ignored makes no difference at all
 UNSURE = 0.5  # a Text2Mask that has learnt the palette has far fewer pixels between its colours
+ADVICE = ("ControlNets converge suddenly or never: train longer, raise learning_rate or batch, or check captions and colours; the "
+          "training loss shows little")
 COPIES = 0.05  # so many more copies of training masks than held-out masks are
 
 
@@ -26,7 +29,8 @@ class AlarmOptions(ValidationOptions):
     Attributes:
         every: steps between measurements; 0 measures nothing, and the last weights are saved.
         dataset, captions: a held-out dataset's YAML and captions; "" holds ``pictures`` of the training set out.
-        segmenter: what judges Mask2Img's images: a transformers folder or hub name, of this dataset's classes.
+        segmenter: what judges Mask2Img's images: a transformers folder or hub name, of this dataset's classes. Without one,
+            the loss tells whether a picture's own condition helps more than another's.
         learnt_by: the step from which a condition that is still ignored, or a palette not yet learnt, is an alarm.
         least_heeded: below it a condition counts as ignored: 0 is an image that heeds its mask no more than another's, 1 a
             real photo.
@@ -48,14 +52,9 @@ class AlarmOptions(ValidationOptions):
             raise SegGenError("validation: dataset and captions go together", expected="both, or neither to hold pictures of the training set out",
                               found=f"dataset: {self.dataset!r}, captions: {self.captions!r}")
 
-    def check(self, kind: str) -> None:
-        """Raises:
-            SegGenError: Mask2Img has no judge.
-        """
-        if self.every and kind == "mask2img" and not self.segmenter:
-            raise SegGenError("validation of a Mask2Img needs a segmenter", expected="validation.segmenter: a transformers folder or hub name",
-                              found="no key segmenter", remedy="train one on the real photos first (tools/train_net.py leaves OUTPUT_DIR/model_final), "
-                              "or set validation.every: 0")
+    def way(self, kind: str) -> str:
+        """How a generator of ``kind`` is measured: ``text2mask``, or Mask2Img ``judged`` by a segmenter or ``unjudged``."""
+        return kind if kind == "text2mask" else "judged" if self.segmenter else "unjudged"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def held_out_part(source: Source, captions: dict[str, Any], options: AlarmOption
 
 def alarm_of(kind: str, options: AlarmOptions) -> Callable[[int, dict[str, float]], str]:
     """``(step, figures)`` to what is wrong, or ""."""
-    return {"mask2img": _ignored, "text2mask": _unlearnt}[kind](options)
+    return {"judged": _ignored, "unjudged": _unused, "text2mask": _unlearnt}[options.way(kind)](options)
 
 
 def _ignored(options: AlarmOptions) -> Callable[[int, dict[str, float]], str]:
@@ -108,8 +107,16 @@ def _ignored(options: AlarmOptions) -> Callable[[int, dict[str, float]], str]:
         if step < options.learnt_by or figures["heeded"] >= options.least_heeded:
             return ""
         return (f"the condition is still ignored: images score {figures['miou']:.1f} mIoU against their own masks, "
-                f"{figures['miou_shuffled']:.1f} against others', real photos {figures['miou_real']:.1f}. ControlNets converge suddenly or "
-                "never: train longer, raise learning_rate or batch, or check captions and colours; the loss shows little")
+                f"{figures['miou_shuffled']:.1f} against others', real photos {figures['miou_real']:.1f}. {ADVICE}")
+
+    return alarm
+
+
+def _unused(options: AlarmOptions) -> Callable[[int, dict[str, float]], str]:
+    def alarm(step: int, figures: dict[str, float]) -> str:
+        if step < options.learnt_by or figures["gain"] >= GAIN:
+            return ""
+        return (f"the condition is still ignored: a picture's own mask lowers the loss by {figures['gain']:.2%} against another's. {ADVICE}")
 
     return alarm
 

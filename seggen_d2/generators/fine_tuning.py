@@ -6,7 +6,7 @@ import functools
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from seggen_d2.sources.leaks import check_apart
 from .alarms import BEST, AlarmOptions, alarm_of, held_out_part
 from .bases import base_licence, load_base, local_folder
 from .cache import CacheOptions
+from .condition_use import ConditionUse
 from .directory import KINDS, GeneratorCard, read_card, save_generator
 from .examples import LabelledExamples, build_examples
 from .geometry import Geometry
@@ -101,9 +102,9 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path) -> None:
         return
     work = Work(kind, options)
     examples = work.examples(output / "cache")
+    validation = work.validation(examples)
     work.clear_for_training()
-    facts = train(work.objective, examples, options.training, output / "training", identity=work.identity(examples),
-                  validation=work.validation(examples))
+    facts = train(work.objective, examples, options.training, output / "training", identity=work.identity(examples), validation=validation)
     if not start_processes().is_main_process:
         return
     save_options(output, options)
@@ -130,7 +131,6 @@ class Work:
         self.captions = read_captions_of(self.source, options.captions, options.dataset)
         for path in options.exclude:
             check_apart(self.source.records(), load_dataset(path).records(), ours_is=options.dataset, theirs_is=path)
-        options.validation.check(kind)
         self.held_out, self.held_captions, self.left_out = self._held_out()
         self.init = local_folder(options.init, "init") if options.init else None
         self.init_card = read_card(self.init, kind) if self.init else None
@@ -164,16 +164,29 @@ class Work:
         if not options.every:
             return None
 
+        measure = self._measure(options, examples)
+        return Validation(measure, options.every, BEST[options.way(self.kind)], alarm_of(self.kind, options))
+
+    def _measure(self, options: AlarmOptions, examples: LabelledExamples) -> Callable[[], dict[str, float]]:
+        autocast = HALVES.get(self.options.training.mixed_precision)
+        if options.way(self.kind) == "unjudged":
+            use = ConditionUse(self._held_out_examples(examples), batch=options.batch, seed=options.seed, autocast=autocast)
+            return lambda: use(self.objective)
+
         @functools.cache
         def judge() -> Callable[[DiffusionPipeline], dict[str, float]]:
             held_out = HeldOut(self.held_out, self.held_captions, self.options.geometry, self.codec, options)
-            autocast = HALVES.get(self.options.training.mixed_precision)
             if self.kind == "text2mask":
                 return Text2MaskValidation(held_out, examples.thumbnails, autocast=autocast)
             return Mask2ImgValidation(held_out, load_segmenter(options.segmenter, self.source.categories, self.device), autocast=autocast)
 
-        return Validation(lambda: judge()(finished_pipeline(self.pipeline, self.objective)), options.every, BEST[self.kind],
-                          alarm_of(self.kind, options))
+        return lambda: judge()(finished_pipeline(self.pipeline, self.objective))
+
+    def _held_out_examples(self, examples: LabelledExamples) -> LabelledExamples:
+        """Held-out pictures, each once, in the cache beside the training's own."""
+        return build_examples(self.held_out, self.held_captions, self.codec, self.palette, self.pipeline, self.options.geometry,
+                              examples.latents.store.folder.parent, target=TARGETS[self.kind],
+                              options=replace(self.options.cache, mirrored=False), limit=self.options.validation.pictures, part="held-out-")
 
     def clear_for_training(self) -> None:
         """Leave to the device what a step needs: VAE and text encoders go, and what is frozen is held in half precision."""
