@@ -23,6 +23,7 @@ from seggen_d2.bank import Bank, BankWriter, Rejection, import_bank
 from seggen_d2.bank.inspect import InspectOptions, inspect_bank
 from seggen_d2.bank.inspect.document import content_policy, embedded
 from seggen_d2.bank.inspect.pictures import id_picture
+from seggen_d2.bank.inspect.real import real_frequencies
 from seggen_d2.bank.inspect.survey import survey_bank
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import histogram, label_map_png
@@ -126,6 +127,8 @@ def test_segments_and_objects_are_told_apart(tmp_path, task):
     bank = Bank(tmp_path / "bank")
     data = read_page(inspect_bank(bank, tmp_path / "page.html", dataset=file))
     assert data["parts"] and set(data["reals"]) == {s["source"] for s in data["samples"]}
+    real, made = real_frequencies(load_dataset(file), 10), survey_bank(bank, 10).frequencies
+    assert real.pixels.tolist() == made.pixels.tolist() and real.images.tolist() == made.images.tolist() and real.pixels.any()
     for number, shown in enumerate(data["samples"]):
         parts = bank.record(number)["segments_info" if task == "panoptic" else "annotations"]
         found = pixels(shown["ids"])

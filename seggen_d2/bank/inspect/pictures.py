@@ -33,6 +33,11 @@ def sample_mask(bank: Bank, record: dict[str, Any]) -> Mask:
     return SegmentMask(read_panoptic_png(data, f"{key}.png"), segments, ignore)
 
 
+def flattened(mask: Mask) -> SemanticMask | SegmentMask:
+    """A mask with one class a pixel, as a bank counts them: the smallest object shows, and crowds are of their class."""
+    return mask.flattened() if isinstance(mask, InstanceMask) else mask
+
+
 def picture(image: np.ndarray, mask: Mask, classes: int, side: int) -> dict[str, Any]:
     """What the page draws from: ``image`` and ``ids`` (``data:`` URIs), ``classes`` and their ``shares``.
 
@@ -42,7 +47,7 @@ def picture(image: np.ndarray, mask: Mask, classes: int, side: int) -> dict[str,
         classes: in the label space.
         side: of what the page holds, pixels.
     """
-    flat = mask.flattened() if isinstance(mask, InstanceMask) else mask
+    flat = flattened(mask)
     labels = flat.labels()
     counts = np.bincount(labels.ravel(), minlength=classes)[:classes]
     held = np.flatnonzero(counts)

@@ -9,6 +9,7 @@ from seggen_d2.foundation.seeds import derive_seed
 from seggen_d2.sources import Source
 from seggen_d2.sources.masks import read_mask
 
+from .pictures import flattened
 from .survey import Frequencies
 
 
@@ -27,5 +28,5 @@ def real_frequencies(source: Source, most: int, seed: int = 0) -> Frequencies | 
         places = np.random.default_rng(derive_seed("inspect-real", seed)).choice(len(records), most, replace=False)
         records = [records[place] for place in sorted(places.tolist())]
     for record in tqdm(records, desc="real masks", unit="mask"):
-        found.add(np.bincount(read_mask(record, source).labels().ravel(), minlength=classes)[None, :classes])
+        found.add(np.bincount(flattened(read_mask(record, source)).labels().ravel(), minlength=classes)[None, :classes])
     return found
