@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from coco_samples import write_coco
 from PIL import Image
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators import cache as cache_module
 from seggen_d2.generators import rows as rows_module
+from seggen_d2.generators.bases import load_base
 from seggen_d2.generators.cache import CacheOptions
-from seggen_d2.generators.directory import load_base
+from seggen_d2.generators.directory import read_card
 from seggen_d2.generators.examples import BucketOrder, build_examples
+from seggen_d2.generators.fine_tuning import train_generator
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.images import to_unit
 from seggen_d2.generators.latents import color_png, encode_pictures, read_color_png, to_bytes
@@ -143,6 +147,36 @@ def test_the_vae_works_in_float32_and_stays_as_it_was(build, tiny_base, tmp_path
     plain.vae.to(torch.bfloat16).to(torch.float32)
     both = [build(pipeline=p, folder=tmp_path / str(n), limit=4).batch(np.arange(4))["latent_mean"] for n, p in enumerate((low, plain))]
     assert torch.equal(*both) and low.vae.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+def test_segments_are_outlined_after_they_were_resized(task, build, pipeline, tmp_path):
+    source = load_dataset(write_coco(tmp_path / "coco")[task])
+    palette, geometry = default_palette(len(source.categories)), Geometry(height=40, width=56)
+    codec, captions = mask_codec(task, palette, source.categories), {str(record["image_id"]): "a train" for record in source.records()}
+    given = {"pipeline": pipeline, "geometry": geometry, "folder": tmp_path / "cache", "options": EXACT}
+    examples = build_examples(source, captions, codec, palette, target="image", **given)
+    record = source.records()[0]
+    (view,) = geometry.views(record["height"], record["width"])
+    condition = (examples.batch(np.array([0]))["condition"][0].permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
+    assert np.array_equal(condition, codec.encode(view.mask(read_labelled(record, source)[1])))
+    assert (condition == palette.edge_color).all(-1).any()
+    assert len(build_examples(source, captions, codec, palette, target="image", leave_out=[str(record["image_id"])], **given)) == len(examples) - 2
+    maps = build_examples(source, captions, codec, palette, target="color_map", **given)
+    assert next(maps.thumbnails()).shape[0] == len(maps) // 2 == len(source.records())
+
+
+def test_a_training_is_the_same_with_a_cache_that_was_resumed(toy_folder, tiny_base, tmp_path, make_generator_options, monkeypatch):
+    monkeypatch.setattr(rows_module, "PER_SHARD", 2)
+    options = make_generator_options(toy_folder, tiny_base)
+    train_generator("mask2img", options, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole" / "cache", tmp_path / "resumed" / "cache")
+    for place, path in enumerate(sorted((tmp_path / "resumed" / "cache").rglob("*.rows"))):
+        if place % 2:
+            path.unlink()
+    train_generator("mask2img", options, tmp_path / "resumed")
+    prints = [read_card(tmp_path / name / "model", "mask2img").fingerprint for name in ("whole", "resumed")]
+    assert prints[0] == prints[1] and _files(tmp_path / "whole" / "cache") == _files(tmp_path / "resumed" / "cache")
 
 
 def test_other_weights_captions_or_geometry_are_never_mistaken(build, tiny_base, caplog):

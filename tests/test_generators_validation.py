@@ -11,9 +11,10 @@ import torch
 from seggen_d2.captions import read_captions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators import validation as module
+from seggen_d2.generators.bases import load_base
 from seggen_d2.generators.cache import CacheOptions
 from seggen_d2.generators.copies import SIDE, nearest_distances, thumbnail
-from seggen_d2.generators.directory import load_base, load_generator
+from seggen_d2.generators.directory import load_generator
 from seggen_d2.generators.examples import build_examples
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.held_out import HeldOut, ValidationOptions

@@ -150,22 +150,22 @@ def make_missing(store: RowStore, rows: Callable[[range], Iterator[tuple[int, by
     store.wait()
 
 
-def open_latents(parent: Path, maker: LatentMaker, palette: Palette, geometry: Geometry) -> RowStore:
-    """The store of ``maker``'s rows under ``parent``."""
+def open_latents(parent: Path, part: str, maker: LatentMaker, palette: Palette, geometry: Geometry) -> RowStore:
+    """The store of ``maker``'s rows under ``parent``; ``part`` is a word in its name."""
     vae, options = maker.pipeline.vae, maker.options
     facts = {"version": VERSION, "source": maker.source.name, "task": maker.source.task, "target": maker.target,
              "categories": digest(maker.source.categories.to_json()), "records": digest_records(item.record for item in maker.items),
              "geometry": asdict(geometry), "palette": digest(palette.to_json()), "codec": maker.codec.to_json(),
              "vae": digest_weights(vae), "scale": [value.tolist() for value in scale_of(vae)],
              "precision": options.precision, "mirrored": options.mirrored}
-    return open_store(parent, f"latents-{maker.target}", facts, len(maker.items))
+    return open_store(parent, f"{part}latents-{maker.target}", facts, len(maker.items))
 
 
-def open_texts(parent: Path, maker: TextMaker) -> RowStore:
-    """The store of ``maker``'s rows under ``parent``."""
+def open_texts(parent: Path, part: str, maker: TextMaker) -> RowStore:
+    """The store of ``maker``'s rows under ``parent``; ``part`` is a word in its name."""
     facts = {"version": VERSION, "captions": digest(list(maker.captions)), "precision": maker.layout.precision,
              "text_encoders": [digest_weights(e) for e in (maker.pipeline.text_encoder, maker.pipeline.text_encoder_2)]}
-    return open_store(parent, "texts", facts, len(maker.captions))
+    return open_store(parent, f"{part}texts", facts, len(maker.captions))
 
 
 def bytes_of_latents(items: Iterable[Item], layout: LatentLayout, target: str) -> int:

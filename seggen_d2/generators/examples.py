@@ -30,7 +30,8 @@ __all__ = ["BucketOrder", "LabelledExamples", "build_examples", "encode_pictures
 
 def build_examples(source: Source, captions: Mapping[str, str | Sequence[str]], codec: MaskCodec, palette: Palette,
                    pipeline: StableDiffusionXLPipeline, geometry: Geometry, folder: Path, *, target: str,
-                   options: CacheOptions, leave_out: Iterable[str] = (), limit: int = 0) -> LabelledExamples:
+                   options: CacheOptions, leave_out: Iterable[str] = (), limit: int = 0,
+                   part: str = "") -> LabelledExamples:
     """Make what the cache in ``folder`` lacks, then open it. The same call goes on where it was stopped.
 
     All processes of a run call this together: each makes its share and waits for the rest, so that ``folder`` must be one
@@ -47,19 +48,20 @@ def build_examples(source: Source, captions: Mapping[str, str | Sequence[str]], 
         options: what is stored, and how.
         leave_out: ``image_id`` of held-out photos.
         limit: that many photos at most; 0 is all.
+        part: a word for stores that lie beside those of the training, such as ``held-out-``.
 
     Raises:
         SegGenError: the disk has no room, a file cannot be read, or nothing is left to train on.
     """
     check_choice("target", target, TARGETS)
     held, parent = frozenset(leave_out), Path(options.folder or folder)
-    records = [record for record in source.records() if record["image_id"] not in held][: limit or None]
+    records = [record for record in source.records() if str(record["image_id"]) not in held][: limit or None]
     if not records:
         raise SegGenError(f"dataset {source.name} has no photos to train on", expected="some that are not held out", found=f"{len(held)} held out")
     items, texts = list_items(records, geometry), _Texts(captions, records)
     latent_maker = LatentMaker(source, items, codec, pipeline, target, options)
     text_maker = TextMaker(texts.unique, pipeline, TextLayout.of(pipeline, options.precision))
-    latents, embeddings = open_latents(parent, latent_maker, palette, geometry), open_texts(parent, text_maker)
+    latents, embeddings = open_latents(parent, part, latent_maker, palette, geometry), open_texts(parent, part, text_maker)
     layout = layout_of(pipeline, options)
     check_space(parent, int(latents.share_missing() * bytes_of_latents(items, layout, target)
                             + embeddings.share_missing() * len(texts.unique) * text_maker.layout.bytes), "latents and text embeddings")

@@ -128,8 +128,8 @@ def _tell_others(parent: Path, kind: str, facts: dict[str, Any]) -> None:
     for path in sorted(parent.glob(f"{kind}-*/store.json")):
         before = read_json(path, "cache")
         changed = ", ".join(key for key in sorted({*facts, *before}) if facts.get(key) != before.get(key))
-        log.warning("cache %s was made from other input (%s) and does not serve here; a new one is made beside it; "
-                    "remove the old one to free its space", path.parent, changed)
+        log.warning("cache %s was made from other input (%s): it is left as it is, and another one is made beside it. "
+                    "If nothing else uses it, remove it to free its space", path.parent, changed)
 
 
 class Rows:
