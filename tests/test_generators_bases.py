@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from original_layout import write_original
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from original_layout import write_original
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.bases import UNKNOWN_LICENCE, base_licence, load_base, unmet
 from seggen_d2.generators.networks import make_objective
