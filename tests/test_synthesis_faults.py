@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
+import multiprocessing
 import os
 import random
 import shutil
 import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from tiny_synthesis import contents, tiny_options
 
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.generators.sampling import SamplerOptions
 from seggen_d2.synthesis.finishing import Finisher
 from seggen_d2.synthesis.job import Job
 from seggen_d2.synthesis.local import synthesize
@@ -97,6 +100,28 @@ def test_a_command_of_another_job_is_refused_by_name_while_the_first_is_at_work(
         synthesize("masksyn", replace(options, seed=1), tmp_path / "bank")
     assert os.waitpid(child, 0)[1] == 0
     assert contents(tmp_path / "bank") == contents(whole)
+
+
+def test_a_local_worker_that_is_killed_is_told_and_the_same_command_goes_on(options, tmp_path):
+    long, bank, killed = replace(options, replicas=6, images=SamplerOptions(6)), tmp_path / "bank", []
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 120
+        while not killed and time.monotonic() < deadline:
+            workers = multiprocessing.active_children()
+            if list(bank.glob("shards/*.tar")) and workers:
+                killed.append(workers[0].pid)
+                os.kill(killed[0], signal.SIGKILL)
+            time.sleep(0.002)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(SegGenError, match=r"shards of .* are not finished(.|\n)*worker \d was killed by signal 9"):
+        synthesize("imgsyn", long, bank, workers=2)
+    killer.join()
+    synthesize("imgsyn", long, bank)
+    synthesize("imgsyn", long, tmp_path / "whole")
+    assert contents(bank) == contents(tmp_path / "whole")
 
 
 def flip(path: Path, place: int) -> None:

@@ -9,8 +9,10 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from tiny_synthesis import contents, tiny_options
@@ -19,7 +21,7 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.sampling import SamplerOptions
 from seggen_d2.synthesis import ray_executor
 from seggen_d2.synthesis.local import synthesize
-from seggen_d2.synthesis.ray_executor import check_address, synthesize_with_ray
+from seggen_d2.synthesis.ray_executor import ShardActor, check_address, synthesize_with_ray
 
 pytest.importorskip("ray")
 
@@ -92,3 +94,15 @@ def test_without_ray_the_extra_is_named(generators, toy_folder, monkeypatch, tmp
     with pytest.raises(SegGenError, match=r"pip install 'seggen_d2\[ray\]'"):
         synthesize_with_ray("imgsyn", tiny_options(generators, toy_folder), str(tmp_path / "bank"))
     assert not (tmp_path / "bank").exists()
+
+
+def test_an_actor_hands_errors_back_as_values(generators, toy_folder, tmp_path):
+    """Ray would wrap them in tracebacks, and start the actor anew."""
+    options = tiny_options(generators, toy_folder)
+    gone = ShardActor("imgsyn", replace(options, mask2img=str(tmp_path / "gone")), "", str(tmp_path / "bank"), True)
+    told = gone({"shard": np.array([0, 1])})
+    assert told["samples"].tolist() == [0, 0] and all("holds no generator" in error for error in told["error"])
+    sound = ShardActor("imgsyn", options, "", str(tmp_path / "bank"), True)
+    told = sound({"shard": np.array([3, 1])})
+    assert told["samples"].tolist() == [3, 3] and not any(told["error"])
+    assert sorted(path.stem for path in (tmp_path / "bank/shards").iterdir()) == ["imgsyn-00001", "imgsyn-00003"]

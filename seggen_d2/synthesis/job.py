@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from seggen_d2.sources.masks import MASK_FILE
 from .options import SynthesisOptions
 from .plan import Plan, PlannedSource
 
+READERS = 8  # threads; masks may lie on a slow network drive
 PARTS = {"panoptic": "segments_info", "instance": "annotations"}
 
 
@@ -92,8 +94,10 @@ class Job:
     @cached_property
     def masks_print(self) -> str:
         """A fingerprint of all human masks."""
-        records = tqdm(self.records.values(), desc="fingerprint of the masks", unit="mask", mininterval=1, delay=2)
-        return fingerprint("".join(_mask_print(record, self.source) for record in records).encode())
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(partial(_mask_print, source=self.source), self.records.values())
+            bar = tqdm(found, total=len(self.records), desc="fingerprint of the masks", unit="mask", mininterval=1, delay=2)
+            return fingerprint("".join(bar).encode())
 
     def info(self) -> BankInfo:
         """The bank's description: what decides its samples, without paths, times and hosts."""

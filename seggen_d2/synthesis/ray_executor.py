@@ -47,8 +47,8 @@ class ShardActor:
         """``{"shard": numbers}`` to the same with ``samples``, made or found; ``error`` where it went wrong."""
         numbers, error = batch["shard"].tolist(), ""
         try:
-            self._maker = self._maker or ShardMaker(Job(*self._job), self._output, verify=self._verify)
-            self._maker.make(self._maker.missing(numbers))
+            maker = self._maker = self._maker or ShardMaker(Job(*self._job), self._output, verify=self._verify)
+            maker.make([n for n in numbers if not maker.is_finished(n)])
         except SegGenError as found:  # as a value: Ray would wrap it in tracebacks, and try again
             error = str(found)
         counts = [len(self._maker.job.plan.numbers(n)) if self._maker and not error else 0 for n in numbers]

@@ -69,8 +69,12 @@ class ShardMaker:
             finished = {name for name in bar if self.writer.is_finished(name, check=True)}
         return [n for n in shards if names[n] not in finished]
 
+    def is_finished(self, shard: int) -> bool:
+        """Whether the shard of this number is; asks for it alone."""
+        return self.writer.is_finished(self.job.plan.shard_name(shard), check=self.verify)
+
     def make(self, shards: Iterable[int], tell: Callable[[int], object] = lambda count: None) -> None:
-        """Make the shards of these numbers; one that another command has finished by now is left as it is.
+        """Make the shards of these numbers; one that another command finishes meanwhile is left as it is.
 
         Args:
             shards: numbers.
