@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -439,8 +440,11 @@ for line in open(sys.argv[1]).read().splitlines():
 '''
 
 
-def test_tools_reach_for_no_network_once_models_are_on_disk(generators, toy_folder, tmp_path):
-    """Captions, a synthesis with both generators and a training, one after the other in a process that may not connect; no hub switch is set."""
+def test_tools_reach_for_no_network_once_models_are_on_disk(generators, tiny_base, make_generator_options, toy_folder, tmp_path):
+    """Captions to evaluation, tool after tool in one process that may not connect, and with no switch of the hub's set.
+
+    The longest of these tests: it imports both wings and trains two networks for a step or two.
+    """
     pytest.importorskip("transformers")
     from toy_world import write_world
 
@@ -449,11 +453,16 @@ def test_tools_reach_for_no_network_once_models_are_on_disk(generators, toy_fold
         "text2mask": str(generators["text2mask"]), "mask2img": str(generators["mask2img"]), "masks": {"steps": 1}, "images": {"steps": 1},
         "quality": {"max_unsure": 1.0, "min_labelled": 0.0, "min_categories": 0, "min_named": 0.0},
     }))
-    synthesis = ["tools/synthesize.py", "--config-file", tmp_path / "synthesis.yaml"]
+    (tmp_path / "training.yaml").write_text(json.dumps(asdict(make_generator_options(toy_folder, tiny_base))))  # JSON is YAML
+    config, bank = write_world(tmp_path / "world"), tmp_path / "masksyn"
     commands = [
         ["tools/make_captions.py", "--dataset", toy_folder / "dataset.yaml", "--output", tmp_path / "captions"],
-        [*synthesis, "--strategy", "masksyn", "--output", tmp_path / "masksyn"],
-        ["tools/train_net.py", "--config-file", write_world(tmp_path / "world"), "SOLVER.MAX_ITER", "1"],
+        ["tools/train_generator.py", "--kind", "mask2img", "--config-file", tmp_path / "training.yaml", "--output", tmp_path / "mask2img"],
+        ["tools/synthesize.py", "--config-file", tmp_path / "synthesis.yaml", "--strategy", "masksyn", "--output", bank],
+        ["tools/inspect_bank.py", bank, "--output", tmp_path / "bank.html"],
+        ["tools/export_bank.py", bank, "--format", "ade20k", "--output", tmp_path / "plain"],
+        ["tools/train_net.py", "--config-file", config, "SOLVER.MAX_ITER", "1", "TEST.SAVE_PREDICTIONS", "True"],
+        ["tools/evaluate.py", "--predictions", tmp_path / "world/out/predictions/toy_test", "--dataset", tmp_path / "world/test/dataset.yaml"],
     ]
     (tmp_path / "commands").write_text("\n".join("\t".join(map(str, command)) for command in commands))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_", "HUGGINGFACE"))}
@@ -461,7 +470,7 @@ def test_tools_reach_for_no_network_once_models_are_on_disk(generators, toy_fold
     run = subprocess.run([sys.executable, "-c", _NO_NETWORK, tmp_path / "commands"], cwd=HERE.parent, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     assert not (tmp_path / "network.log").exists(), (tmp_path / "network.log").read_text()
-    assert len(Bank(tmp_path / "masksyn")) == 6 and (tmp_path / "world/out/metrics_final.json").exists()
+    assert len(Bank(bank)) == 6 and (tmp_path / "bank.html").exists() and "mIoU" in run.stdout
 
 
 def test_members_read_as_what_they_are_not(tmp_path):
