@@ -196,6 +196,24 @@ def test_options_of_the_loss_that_are_off_change_no_draw(tiny_base):
     assert plain == loss_of(fine_tuning.make_objective("text2mask", base), batch)
 
 
+@pytest.mark.parametrize("kind", ["text2mask", "mask2img"])
+def test_checkpointing_changes_no_gradient(kind, tiny_base):
+    """Gradients of the ControlNet pass through the frozen UNet, and those of the UNet through its own recomputed blocks."""
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        objective, draw = fine_tuning.make_objective(kind, load_base(str(tiny_base))), torch.Generator().manual_seed(1)
+        if checkpointing:
+            objective.unet.enable_gradient_checkpointing()
+            _ = kind == "text2mask" or objective.controlnet.enable_gradient_checkpointing()
+        batch = {"latent_mean": torch.randn((2, 4, 16, 16), generator=draw), "latent_std": torch.zeros((2, 4, 16, 16)),
+                 "prompt_embeds": torch.randn((2, 77, 32), generator=draw), "pooled": torch.randn((2, 16), generator=draw),
+                 "time_ids": torch.tensor([[32.0, 32, 0, 0, 32, 32]] * 2), "condition": torch.rand((2, 3, 32, 32), generator=draw)}
+        objective(batch, draw).backward()
+        gradients.append([p.grad for p in objective.parameters() if p.requires_grad])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients)) and any(g.abs().max() > 0 for g in gradients[1])
+
+
 # -- dry runs ------------------------------------------------------------------------------------------------------------
 
 

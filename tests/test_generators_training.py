@@ -281,3 +281,9 @@ def test_a_tracker_gets_the_losses(tmp_path):
     fitted(tmp_path, replace(OPTIONS, tracker="tensorboard"))
     assert list(tmp_path.rglob("events.out.tfevents.*"))
     assert read_part(States(tmp_path / "state", 2).newest(), "trained")
+
+
+def test_a_tracker_that_is_not_installed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SegGenError, match="training.tracker: wandb needs the package wandb"):
+        fitted(tmp_path, replace(OPTIONS, tracker="wandb"))

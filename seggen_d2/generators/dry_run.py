@@ -156,7 +156,7 @@ def needs_text(needs: Needs, name: str) -> str:
                  f"{_size(needs.cache + needs.states * needs.state + needs.model)}"),
         ("time", f"{needs.step:.2f} s a step, of which {needs.data:.2f} s reading; cache {needs.encoding / 60:.1f} minutes, then "
                  f"{needs.steps} steps {needs.step * needs.steps / 60:.1f} minutes: {hours:.2f} hours on this machine"),
-        ("nothing", "was left behind; figures are from three steps really run"),
+        ("kept", f"nothing; figures are from {STEPS} steps really run"),
     ])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import math
@@ -202,6 +203,9 @@ class Run:
 
 
 def _accelerator(options: TrainingOptions, output: Path, leaves_unused: bool) -> Accelerator:
+    if options.tracker and importlib.util.find_spec(options.tracker) is None:
+        raise SegGenError(f"training.tracker: {options.tracker} needs the package {options.tracker}", expected=f"{options.tracker}, installed",
+                          found="it is not", remedy=f'pip install {options.tracker}, or set training.tracker: ""')
     start_processes()
     AcceleratorState._reset_state()  # a training before this one may have had another precision
     accelerator = Accelerator(gradient_accumulation_steps=options.gradient_accumulation, mixed_precision=options.mixed_precision,
