@@ -217,5 +217,5 @@ def _damaged(tar: str, member: str, expected: str, found: str) -> SegGenError:
         f"member {member} of {tar} is damaged",
         expected=expected,
         found=found,
-        remedy="remove the shard and give the command that made the bank again",
+        remedy="give the command that made the bank again: damaged shards are made anew",
     )
