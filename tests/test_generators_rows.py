@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
@@ -82,3 +83,19 @@ def test_a_disk_without_room_is_told_before_work_begins(tmp_path, monkeypatch, c
     monkeypatch.setattr(module.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 5 * 10**9})())
     with pytest.raises(SegGenError, match=r"no room for latents(.|\n)*9.00 GB free(.|\n)*5.00 GB"):
         check_space(tmp_path, 9 * 10**9, "latents")
+
+
+def test_the_benchmarks_cache_is_drawn_from(tmp_path):
+    from seggen_d2.generators.bench_cache import draw_batches, write_cache
+
+    assert write_cache(tmp_path, 6) > 6 * 30_000
+    assert set(draw_batches(tmp_path, 6, 2)) == {"peak_mb", "batch_ms"}
+
+
+def test_waiting_ends_when_others_have_made_their_shards(store):
+    store.path(1).write_bytes(b"cut")
+    other = threading.Timer(0.5, lambda: store.write(1, [ROWS[number] for number in store.rows_of(1)]))
+    other.start()
+    store.wait(seconds=0.1)
+    other.join()
+    assert store.open()[4] == ROWS[4]

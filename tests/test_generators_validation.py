@@ -20,7 +20,7 @@ from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.held_out import HeldOut, ValidationOptions
 from seggen_d2.generators.sampling import SamplerOptions
 from seggen_d2.generators.segmenter import load_segmenter, match_classes
-from seggen_d2.generators.validation import Mask2ImgValidation, Overlap, Text2MaskValidation
+from seggen_d2.generators.validation import Mask2ImgValidation, Text2MaskValidation
 from seggen_d2.segmentation import Categories, default_palette
 from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.segmentation.masks import SemanticMask
@@ -154,12 +154,6 @@ def test_a_dataset_of_one_pair_is_too_small(held_out):
     small = type("Small", (), {"name": "one", "records": lambda self: held_out.source.records()[:1]})()
     with pytest.raises(SegGenError, match="one is too small to validate on"):
         HeldOut(small, {}, GEOMETRY, held_out.codec, OPTIONS)
-
-
-def test_overlap_counts_what_is_labelled():
-    overlap = Overlap(3)
-    overlap.add([np.array([[0, 1, 1, 2]])], [np.array([[0, 0, 1, 255]])])
-    assert overlap.miou() == pytest.approx(50)  # 1 of 2 and 1 of 2; the third category is not there
 
 
 # -- the segmenter ---------------------------------------------------------------------------------------------------

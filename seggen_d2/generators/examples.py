@@ -130,13 +130,14 @@ class LabelledExamples:
         self.latents, self.texts, self.layout, self.text_layout, self.has_condition = latents, texts, layout, text_layout, has_condition
         self.sizes = sorted({item.view.out for item in items})
         place = {size: bucket for bucket, size in enumerate(self.sizes)}
-        bucket_of = np.array([place[item.view.out] for item in items])
+        bucket_of = np.fromiter((place[item.view.out] for item in items), np.int16)
         self._members = [np.flatnonzero(bucket_of == bucket).astype(np.int32) for bucket in range(len(self.sizes))]
-        self._bucket_of = bucket_of.astype(np.int16)
-        views = [[item.view for item in items], [item.view.mirrored() for item in items]][: layout.ways]
-        self._time_ids = torch.tensor([[view.time_ids() for view in way] for way in views])  # (ways, N, 6)
-        self._captions = np.concatenate([np.asarray(own, np.int32) for own in captions])
-        self._first = np.cumsum([0, *map(len, captions)])
+        self._bucket_of = bucket_of
+        ways = (lambda view: view.time_ids(), lambda view: view.mirrored().time_ids())[: layout.ways]
+        values = (value for way in ways for item in items for value in way(item.view))
+        self._time_ids = torch.from_numpy(np.fromiter(values, np.float32).reshape(layout.ways, len(items), 6))
+        self._captions = np.fromiter((row for own in captions for row in own), np.int32)
+        self._first = np.cumsum(np.fromiter((0, *map(len, captions)), np.int64))
         self._order = BucketOrder([layout.ways * len(members) for members in self._members])
         self.original_size = np.median([item.view.source for item in items], axis=0).astype(int).tolist()
 

@@ -56,7 +56,11 @@ class RowStore:
 
     def missing(self) -> list[int]:
         """Shards that are not there, or not of the length that their index tells (those are logged, and made anew)."""
-        return [shard for shard in range(self.shards) if not self._is_whole(shard)]
+        lacking = [shard for shard in range(self.shards) if not self._is_whole(shard)]
+        for shard in lacking:
+            if self.path(shard).is_file():
+                log.warning("%s does not fit its index; it is made anew", self.path(shard))
+        return lacking
 
     def share_missing(self) -> float:
         """The share of shards that must still be made, 0 to 1."""
@@ -66,11 +70,8 @@ class RowStore:
         path = self.path(shard)
         if not path.is_file() or not path.with_suffix(".parquet").is_file():
             return False
-        index, size = _read_index(path), path.stat().st_size
-        whole = index is not None and len(index["offset"]) == len(self.rows_of(shard)) and int(index["length"].sum()) == size
-        if not whole:
-            log.warning("%s does not fit its index; it is made anew", path)
-        return whole
+        index = _read_index(path)
+        return index is not None and len(index["offset"]) == len(self.rows_of(shard)) and int(index["length"].sum()) == path.stat().st_size
 
     def write(self, shard: int, rows: Sequence[bytes]) -> None:
         """Write a shard.
@@ -88,14 +89,13 @@ class RowStore:
             file.writelines(rows)
 
     def wait(self, seconds: float = 5.0) -> None:
-        """Return once all shards are there, made by this process or by others that see the folder."""
-        for turn in range(10**9):
-            lacking = sum(not self.path(shard).is_file() for shard in range(self.shards))
-            if not lacking:
-                return
+        """Return once all shards are there and whole, made by this process or by others that see the folder."""
+        lacking, turn = list(range(self.shards)), 0
+        while lacking := [shard for shard in lacking if not self._is_whole(shard)]:
             if turn % 12 == 1:
-                log.info("%s: waiting for %d of %d shards that other processes make", self.folder.name, lacking, self.shards)
+                log.info("%s: waiting for %d of %d shards that other processes make", self.folder.name, len(lacking), self.shards)
             time.sleep(seconds if turn else 0.2)
+            turn += 1
 
     def open(self) -> Rows:
         """Its rows, for reading.

@@ -16,6 +16,7 @@ from diffusers import DiffusionPipeline
 from torch import nn
 
 from seggen_d2.segmentation import histogram
+from seggen_d2.segmentation.confusion import ConfusionMatrix
 from seggen_d2.segmentation.masks import Mask
 
 from .copies import nearest_distances, thumbnail
@@ -23,7 +24,7 @@ from .held_out import HeldOut, ValidationOptions
 from .sampler_options import SamplerOptions
 from .sampling import SampleBatch, Sampler
 
-__all__ = ["HeldOut", "Mask2ImgValidation", "Overlap", "Text2MaskValidation", "ValidationOptions", "painting"]
+__all__ = ["HeldOut", "Mask2ImgValidation", "Text2MaskValidation", "ValidationOptions", "painting"]
 
 
 class Mask2ImgValidation:
@@ -31,7 +32,7 @@ class Mask2ImgValidation:
 
     - ``miou``: percent; the segmenter's predictions on painted images against the masks they were painted from.
     - ``miou_real``: the same on the real photos: what a perfect generator would reach.
-    - ``miou_shuffled``: painted images against masks of other pairs: what a generator reaches that ignores its condition.
+    - ``miou_shuffled``: painted images against other masks of their batch: what a generator reaches that ignores its condition.
     - ``heeded``: where ``miou`` lies from ``miou_shuffled`` (0) to ``miou_real`` (1).
 
     Args:
@@ -42,22 +43,23 @@ class Mask2ImgValidation:
 
     def __init__(self, held_out: HeldOut, segmenter: Callable[[np.ndarray], np.ndarray], *, autocast: torch.dtype | None = None):
         self.held_out, self.segmenter, self.autocast = held_out, segmenter, autocast
-        self.real = Overlap(len(held_out.source.categories))
+        real = ConfusionMatrix(held_out.source.categories)
         for pairs in held_out.batches():
-            predicted = segmenter(np.stack([held_out.photo(pair) for pair in pairs]))
-            self.real.add(predicted, [held_out.mask(pair).labels() for pair in pairs])
+            photos = np.stack([held_out.photo(pair) for pair in pairs])
+            _compare(real, segmenter(photos), [held_out.mask(pair).labels() for pair in pairs])
+        self.miou_real = real.miou()
 
     def __call__(self, pipeline: DiffusionPipeline) -> dict[str, float]:
-        painted, shuffled = (Overlap(len(self.held_out.source.categories)) for _ in range(2))
+        painted, shuffled = (ConfusionMatrix(self.held_out.source.categories) for _ in range(2))
         with painting(pipeline, self.held_out.options.sampler, self.autocast) as paint:
             for pairs in self.held_out.batches():
                 masks = [self.held_out.mask(pair) for pair in pairs]
                 predicted = self.segmenter(paint(self.held_out.to_paint(pairs, masks)))
                 labels = [mask.labels() for mask in masks]
-                painted.add(predicted, labels)
+                _compare(painted, predicted, labels)
                 if len(labels) > 1:
-                    shuffled.add(predicted, [*labels[1:], labels[0]])
-        own, real, none = painted.miou(), self.real.miou(), shuffled.miou()
+                    _compare(shuffled, predicted, [*labels[1:], labels[0]])
+        own, real, none = painted.miou(), self.miou_real, float(np.nan_to_num(shuffled.miou()))
         return {"miou": own, "miou_real": real, "miou_shuffled": none, "heeded": (own - none) / max(real - none, 1e-6)}
 
 
@@ -103,26 +105,9 @@ class Text2MaskValidation:
         return float((distances < self.held_out.options.copy_distance).mean())
 
 
-class Overlap:
-    """Pixels of N categories under each predicted one; unlabelled pixels count nowhere, those predicted as nothing are misses."""
-
-    def __init__(self, categories: int):
-        self.counts = np.zeros((categories, categories + 1), np.int64)
-
-    def add(self, predicted: Iterable[np.ndarray], labels: Iterable[np.ndarray]) -> None:
-        """Count images: predicted ids and true ones, each ``(H, W)``."""
-        n = len(self.counts)
-        for ours, true in zip(predicted, labels, strict=True):
-            known = true < n
-            pairs = true[known].astype(np.int64) * (n + 1) + np.minimum(ours[known], n)
-            self.counts += np.bincount(pairs, minlength=n * (n + 1)).reshape(n, n + 1)
-
-    def miou(self) -> float:
-        """The mean over categories that are there of intersection by union, percent; 0 where none is there."""
-        hits, truth = np.diag(self.counts), self.counts.sum(1)
-        there = truth > 0
-        union = (truth + self.counts[:, :-1].sum(0) - hits)[there]
-        return float(100 * (hits[there] / union).mean()) if there.any() else 0.0
+def _compare(matrix: ConfusionMatrix, predicted: Iterable[np.ndarray], labels: Iterable[np.ndarray]) -> None:
+    for ours, true in zip(predicted, labels, strict=True):
+        matrix.update(ours, true)
 
 
 @contextmanager
