@@ -175,7 +175,7 @@ def test_damage_is_named_and_not_passed_on(bank, tmp_path, kind):
     damage(bank)
     with pytest.raises(SegGenError, match=bank.key(1)):
         export_bank(bank, tmp_path / "out", ExportOptions(kind))
-    assert not [name for name in tree(tmp_path / "out") if bank.key(1) in name or name.endswith((".tar", ".parquet", ".part"))]
+    assert not [name for name in tree(tmp_path / "out") if name.endswith((f"{bank.key(1)}.jpg", f"{bank.shards[0]}.tar", ".parquet", ".part"))]
 
 
 def test_what_does_not_fit_is_refused(bank, coco_banks, tmp_path, monkeypatch):

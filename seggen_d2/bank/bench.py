@@ -152,27 +152,27 @@ def _median_us(function: Callable[[Any], Any], arguments: Sequence[Any], batch: 
     )
 
 
-def image_bank(root: Path, samples: int, pictures: int = 0) -> Bank:
-    """A bank of 512 x 512 pixels in four shards; ``pictures`` is how many of its images differ, all by default."""
+def image_bank(root: Path, samples: int, pictures: int = 0, side: int = SIDE) -> Bank:
+    """A bank of ``side`` x ``side`` pixels in four shards; ``pictures`` is how many of its images differ, all by default."""
     from .writer import BankWriter
 
     writer = BankWriter(
         root, BankInfo("semantic", _CATEGORIES, default_palette(len(_CATEGORIES)), (), {"samples": samples})
     )
-    made = [_image_sample("picture", number) for number in range(pictures or samples)]
+    made = [_image_sample("picture", number, side) for number in range(pictures or samples)]
     for shard in range(4):
         keys = [f"imgsyn-{number:09d}" for number in range(shard * samples // 4, (shard + 1) * samples // 4)]
         writer.write_shard(f"imgsyn-{shard:05d}", [replace(made[number % len(made)], key=key) for number, key in enumerate(keys)])
     return Bank(root)
 
 
-def _image_sample(key: str, seed: int) -> Sample:
-    """A scene of blobs with grain: about 50 KB of JPEG, as a photo of this size has."""
+def _image_sample(key: str, seed: int, side: int) -> Sample:
+    """A scene of blobs with grain: about 50 KB of JPEG at 512 pixels, as a photo of this size has."""
     draw = np.random.default_rng(seed)
     coarse = Image.fromarray(draw.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize(
-        (SIDE, SIDE), Image.Resampling.BICUBIC
+        (side, side), Image.Resampling.BICUBIC
     )
-    grain = draw.normal(0, 6, (SIDE, SIDE, 1))
+    grain = draw.normal(0, 6, (side, side, 1))
     image = Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8))
     labels = np.asarray(coarse)[..., 0] // 32
     jpeg = io.BytesIO()
@@ -185,8 +185,8 @@ def _image_sample(key: str, seed: int) -> Sample:
         "imgsyn",
         seed,
         "a scene of blobs",
-        SIDE,
-        SIDE,
+        side,
+        side,
         histogram(labels, _CATEGORIES),
     )
 

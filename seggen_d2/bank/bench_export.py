@@ -16,21 +16,22 @@ from .bench import image_bank
 from .export import ExportOptions, export_bank
 from .reader import Bank
 
+SIDE = 768  # pixels, as the generators paint
 FORMATS = ("ade20k", "webdataset", "parquet")
 
 
-def export_rows(samples: int = 4096, turns: int = 5) -> list[dict[str, Any]]:
+def export_rows(samples: int = 2048, turns: int = 5) -> list[dict[str, Any]]:
     """MB a second of each format, against copying what it wrote file by file.
 
     Both ways end with every file synced to the disk.
 
     Args:
-        samples: of 512 x 512 pixels in the bank.
+        samples: of 768 x 768 pixels in the bank.
         turns: export and copy take turns; the median over turns counts.
     """
     with tempfile.TemporaryDirectory() as name, open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
         folder = Path(name)
-        bank = image_bank(folder / "bank", samples, pictures=min(samples, 64))
+        bank = image_bank(folder / "bank", samples, pictures=min(samples, 64), side=SIDE)
         rows = [_row(bank, folder, kind, turns) for kind in FORMATS]
         bank.close()
     return rows

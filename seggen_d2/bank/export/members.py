@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
     from ..reader import Bank
 
+T = TypeVar("T")
 _PART = 32  # samples that a thread takes at once
 _THREADS = 4
 
@@ -46,19 +48,25 @@ def write_members(bank: Bank, targets: list[Target]) -> None:
         target.folder.mkdir(parents=True, exist_ok=True)
     keys = bank.column("key")
     parts = [keys[start : start + _PART] for start in range(0, len(keys), _PART)]
-    with ThreadPoolExecutor(_THREADS) as pool, tqdm(total=len(keys), desc="export", unit="sample") as bar:
-        for written in _in_turn(pool, lambda part: _write_part(bank, part, targets), parts):
+    with tqdm(total=len(keys), desc="export", unit="sample") as bar:
+        for written in in_turn(lambda part: _write_part(bank, part, targets), parts):
             bar.update(written)
 
 
-def _in_turn(pool: ThreadPoolExecutor, work: Callable, parts: list) -> Iterator[int]:
-    """The results, few parts ahead: an error stops the rest."""
-    coming = []
-    for part in parts:
-        coming.append(pool.submit(work, part))
-        if len(coming) > 2 * _THREADS:
-            yield coming.pop(0).result()
-    yield from (each.result() for each in coming)
+def in_turn(work: Callable[[Any], T], parts: Iterable[Any]) -> Iterator[T]:
+    """``work(part)`` of each part in order, by a few threads, a few parts ahead; an error stops what is not begun."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        coming: deque[Future[T]] = deque()
+        try:
+            for part in parts:
+                coming.append(pool.submit(work, part))
+                if len(coming) > _THREADS:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for each in coming:
+                each.cancel()
 
 
 def _write_part(bank: Bank, keys: list[str], targets: list[Target]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from seggen_d2.foundation.files import parse_json, write_bytes
 
 from ..format import KINDS, PARTS
 from .begin import check_room, licences
-from .members import placed
+from .members import in_turn, placed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,13 +74,11 @@ def _schema(bank: Bank) -> pa.Schema:
 def _write(bank: Bank, rows: range, columns: dict[str, np.ndarray], path: Path, schema: pa.Schema) -> None:
     import pyarrow.parquet as pq
 
-    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # JPEG and PNG are compressed
-    starts = range(rows.start, rows.stop, _GROUP)
-    with placed(path) as part, pq.ParquetWriter(part, schema, **plain) as writer, ThreadPoolExecutor(1) as pool:
-        coming = [pool.submit(_group, bank, range(start, min(start + _GROUP, rows.stop)), columns, schema) for start in starts[:1]]
-        for start in [*starts[1:], rows.stop]:
-            group = coming.pop().result()
-            coming.append(pool.submit(_group, bank, range(start, min(start + _GROUP, rows.stop)), columns, schema))
+    # JPEG and PNG are compressed; a page a column of a group saves copies
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False, "data_page_size": 2**25, "write_batch_size": _GROUP}
+    groups = [range(start, min(start + _GROUP, rows.stop)) for start in range(rows.start, rows.stop, _GROUP)]
+    with placed(path) as part, pq.ParquetWriter(part, schema, **plain) as writer:
+        for group in in_turn(lambda group: _group(bank, group, columns, schema), groups):
             writer.write_table(group)
 
 
@@ -92,12 +89,20 @@ def _group(bank: Bank, rows: range, columns: dict[str, np.ndarray], schema: pa.S
     values: dict[str, Any] = {name: pa.array(column[rows.start : rows.stop], schema.field(name).type) for name, column in columns.items()}
     keys = columns["key"][rows.start : rows.stop].tolist()
     for name, kind in (("image", "jpg"), ("mask", "png")):
-        data = pa.array([bank.read(key, kind, check=True) for key in keys], pa.binary())
+        data = _binaries([bank.read(key, kind, check=True) for key in keys])
         values[name] = pa.StructArray.from_arrays([data, pa.array([f"{key}.{kind}" for key in keys])], ["bytes", "path"])
     if parts := PARTS.get(bank.info.task):
         facts = (parse_json(bank.read(key, "json", check=True), f"{key}.json", "member") for key in keys)
         values[parts] = pa.array([json.dumps(each.get(parts, [])) for each in facts], pa.string())
     return pa.table([values[name] for name in schema.names], schema=schema)
+
+
+def _binaries(values: list[bytes]) -> pa.Array:
+    """A column of ``values``, which are copied once."""
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))])
 
 
 def _card(bank: Bank, split: str) -> str:

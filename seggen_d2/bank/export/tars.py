@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from concurrent.futures import Executor, ThreadPoolExecutor
+import mmap
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +14,15 @@ from tqdm import tqdm
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_json
 
-from ..format import KINDS, tar_name
+from ..format import KINDS, index_name, tar_name
 from ..store import LocalStore, Store
-from ..verify import shard_damage
 from .begin import check_room, licences
-from .members import placed
+from .members import in_turn, placed
 
 if TYPE_CHECKING:
     from ..reader import Bank
 
 FACTS = "dataset.json"
-_BLOCK = 2**18  # bytes read at once
 
 
 def export_webdataset(bank: Bank, folder: Path) -> Path:
@@ -37,10 +37,8 @@ def export_webdataset(bank: Bank, folder: Path) -> Path:
         SegGenError: a shard is damaged; its damages are named.
     """
     check_room(bank, folder, KINDS)
-    with ThreadPoolExecutor(1) as pool, tqdm(bank.shards, desc="export", unit="shard") as bar:
-        for shard in bar:
-            if not (folder / f"{shard}.tar").exists():
-                _copy(bank, shard, folder / f"{shard}.tar", pool)
+    for _ in tqdm(in_turn(lambda shard: _copy(bank, shard, folder / f"{shard}.tar"), bank.shards), desc="export", unit="shard", total=len(bank.shards)):
+        pass
     write_json(folder / FACTS, {
         "name": bank.name,
         "task": bank.info.task,
@@ -53,20 +51,36 @@ def export_webdataset(bank: Bank, folder: Path) -> Path:
     return folder
 
 
-def _copy(bank: Bank, shard: str, path: Path, pool: Executor) -> None:
-    """Copy an archive while another thread compares it with its checksums; a damaged one is not left behind."""
-    damages = pool.submit(shard_damage, bank.store, shard)
-    with placed(path) as part:
-        _copy_file(bank.store, tar_name(shard), part)
-        if damages.result():
-            raise SegGenError(f"shard {shard} of bank {bank.name} is damaged", expected="the bytes of its checksums",
-                              found="; ".join(map(str, damages.result()[:5])),
-                              remedy="give the command that made the bank again, then this one")
-
-
-def _copy_file(store: Store, name: str, target: str) -> None:
-    if isinstance(store, LocalStore):
-        shutil.copyfile(store.address(name), target)  # the system copies, without a way through this process
+def _copy(bank: Bank, shard: str, path: Path) -> None:
+    """Copy an archive, unless it is there; its members are compared with their checksums first."""
+    if path.exists():
         return
-    with store.open(name) as source, open(target, "wb", buffering=0) as file:
-        shutil.copyfileobj(source, file, _BLOCK)
+    rows = _rows(bank.store, shard)
+    with _archive(bank.store, tar_name(shard)) as data, memoryview(data) as view, placed(path) as part:
+        for name, offset, length, crc32 in rows:
+            if zlib.crc32(view[offset : offset + length]) != crc32:
+                raise SegGenError(f"member {name} of shard {shard} of bank {bank.name} is damaged", expected=f"CRC-32 {crc32:08x}",
+                                  found="other bytes", remedy="give the command that made the bank again, then this one")
+        with open(part, "wb", buffering=0) as file:
+            file.write(view)
+
+
+def _rows(store: Store, shard: str) -> list[tuple[str, int, int, int]]:
+    """Name, offset, length and CRC-32 of each member."""
+    from ..index import read_columns  # pyarrow stays out of processes that only read
+
+    names = ["key", *(f"{kind}_{fact}" for kind in KINDS for fact in ("offset", "length", "crc32"))]
+    columns = read_columns(store.fetch([index_name(shard)])[0], names).to_pydict()
+    return [row for kind in KINDS for row in zip((f"{key}.{kind}" for key in columns["key"]), columns[f"{kind}_offset"],
+                                                 columns[f"{kind}_length"], columns[f"{kind}_crc32"], strict=True)]
+
+
+@contextmanager
+def _archive(store: Store, name: str) -> Iterator[mmap.mmap | bytes]:
+    """An archive's bytes: a local one is mapped, not read."""
+    with store.open(name) as file:
+        if not isinstance(store, LocalStore):
+            yield file.read()
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
