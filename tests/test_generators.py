@@ -16,7 +16,8 @@ import torch
 from seggen_d2.captions import read_captions
 from seggen_d2.captions.table import write_captions
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators.directory import load_base, load_generator, read_card
+from seggen_d2.generators.bases import load_base
+from seggen_d2.generators.directory import load_generator, read_card
 from seggen_d2.generators.fine_tuning import make_objective, train_generator
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.prompts import check_captions

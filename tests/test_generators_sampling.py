@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.options import build
-from seggen_d2.generators.directory import load_base
+from seggen_d2.generators.bases import load_base
 from seggen_d2.generators.prediction import PromptMemory
 from seggen_d2.generators.samplers import SCHEDULERS, NoiseLevels, Solver
 from seggen_d2.generators.sampling import Distilled, SampleBatch, Sampler, SamplerOptions, noise

@@ -42,7 +42,6 @@ class GeneratorCard:
         fingerprint: BLAKE2 of the trained network's weights.
         licence: of the base it was made from; it goes into every bank.
         base: the base it was made from.
-        original_size: median height and width of the photos it was trained on, for SDXL's time ids when sampling.
         training: steps, examples, options.
     """
 
@@ -54,7 +53,6 @@ class GeneratorCard:
     fingerprint: str
     licence: str
     base: str
-    original_size: list
     edge_width: int = 2
     edges: str = "all"
     training: dict = field(default_factory=dict)

@@ -139,7 +139,6 @@ class LabelledExamples:
         self._captions = np.fromiter((row for own in captions for row in own), np.int32)
         self._first = np.cumsum(np.fromiter((0, *map(len, captions)), np.int64))
         self._order = BucketOrder([layout.ways * len(members) for members in self._members])
-        self.original_size = np.median([item.view.source for item in items], axis=0).astype(int).tolist()
 
     def __len__(self) -> int:
         return self.layout.ways * len(self._bucket_of)

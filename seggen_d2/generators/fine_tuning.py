@@ -140,7 +140,8 @@ class Work:
         check_sizes(options.geometry, self.pipeline, options.base)
         check_captions(self.captions, self.pipeline, cut=options.long_captions == "cut", where=options.captions)
         self.objective = make_objective(kind, self.pipeline, options.loss, lora=options.lora, init=self.init)
-        self.pipeline.to(self.device)
+        for network in (self.pipeline.vae, self.pipeline.text_encoder, self.pipeline.text_encoder_2):
+            network.to(self.device)  # the cache needs no UNet
 
     def _held_out(self) -> tuple[Source, dict[str, Any], frozenset[str]]:
         if not self.options.validation.every:
@@ -219,7 +220,7 @@ class Work:
         options = self.options
         return {"kind": self.kind, "task": self.source.task, "categories": self.source.categories.to_json(), "palette": self.palette.to_json(),
                 "geometry": options.geometry, "edge_width": options.edge_width, "edges": options.edges, "licence": self._licence(),
-                "base": options.base, "original_size": examples.original_size,
+                "base": options.base,
                 "training": {**{key: value for key, value in facts.items() if key != "seconds"}, "data": examples.facts, "init": options.init,
                              "loss": asdict(options.loss), "lora": asdict(options.lora)}}
 

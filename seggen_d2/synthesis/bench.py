@@ -93,4 +93,4 @@ def _save_mask2img(folder: Path, source: Source, side: int) -> None:
     palette = default_palette(len(source.categories))
     save_generator(folder, BenchSize(side=side, device="cpu").mask2img(), {
         "kind": "mask2img", "task": source.task, "categories": source.categories.to_json(), "palette": palette.to_json(),
-        "geometry": Geometry(height=side, width=side), "licence": "none", "base": "toy", "original_size": [side, side]})
+        "geometry": Geometry(height=side, width=side), "licence": "none", "base": "toy"})
