@@ -326,6 +326,28 @@ def test_configs_open_and_edits_stay(tmp_path, monkeypatch, task):
     assert (tmp_path / "out" / "real.yaml").read_text() == "edited: true\n"
 
 
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("start", ["own", "ade20k", "coco-panoptic", "coco-instance"])
+def test_the_tools_read_the_configs_of_generators_and_syntheses(tmp_path, monkeypatch, start, small):
+    pytest.importorskip("diffusers")
+    from seggen_d2.foundation.options import build, load_yaml
+    from seggen_d2.generators.fine_tuning import GeneratorOptions
+    from seggen_d2.synthesis.options import SynthesisOptions
+
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path)
+    made = prepare_folder(options(tmp_path), tmp_path / "out")
+    for file in write_configs(made, ConfigOptions("mine", str(ROOT / "configs"), generators=start, small=small)):
+        if file.stem.startswith(("text2mask", "mask2img")):
+            found = build(GeneratorOptions, load_yaml(file), str(file))
+            assert found.exclude == ("out/val.yaml",) and (found.base == "toy") is small and found.training.steps == (10 if small else 30_000)
+        elif file.stem.startswith("synthesis"):
+            found = build(SynthesisOptions, load_yaml(file), str(file))
+            assert found.mask2img == "output/mine/mask2img/model" and (found.images.steps == 4) is small
+        if file.stem.startswith(("text2mask", "mask2img", "synthesis")):
+            assert (found.dataset, found.captions) == ("out/train.yaml", "output/mine/captions/captions.parquet")
+
+
 def test_the_script_prepares_by_two_processes_and_tells_errors_without_a_traceback(tmp_path):
     write_folder(tmp_path, count=40)
     command = [sys.executable, "datasets/prepare_folder.py", "--images", str(tmp_path / "photos"), "--masks", str(tmp_path / "ade"), "--reduce-zero",
