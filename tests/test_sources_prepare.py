@@ -332,7 +332,7 @@ def test_the_tools_read_the_configs_of_generators_and_syntheses(tmp_path, monkey
     pytest.importorskip("diffusers")
     from seggen_d2.foundation.options import build, load_yaml
     from seggen_d2.generators.fine_tuning import GeneratorOptions
-    from seggen_d2.synthesis.options import SynthesisOptions
+    from seggen_d2.synthesis.options import options_for
 
     monkeypatch.chdir(tmp_path)
     write_folder(tmp_path)
@@ -342,7 +342,7 @@ def test_the_tools_read_the_configs_of_generators_and_syntheses(tmp_path, monkey
             found = build(GeneratorOptions, load_yaml(file), str(file))
             assert found.exclude == ("out/val.yaml",) and (found.base == "toy") is small and found.training.steps == (10 if small else 30_000)
         elif file.stem.startswith("synthesis"):
-            found = build(SynthesisOptions, load_yaml(file), str(file))
+            found = options_for("imgsyn", load_yaml(file), str(file))
             assert found.mask2img == "output/mine/mask2img/model" and (found.images.steps == 4) is small
         if file.stem.startswith(("text2mask", "mask2img", "synthesis")):
             assert (found.dataset, found.captions) == ("out/train.yaml", "output/mine/captions/captions.parquet")
