@@ -109,6 +109,14 @@ def test_an_engines_model_judges_a_real_generator_which_stays_as_it_was(held_out
     assert all(torch.equal(value, weights[name]) for name, value in pipeline.controlnet.state_dict().items())
 
 
+def test_a_training_in_mixed_precision_is_measured_too(held_out, generators):
+    """The UNet frozen in half precision, the ControlNet that is trained in float32."""
+    pipeline = load_generator(generators["mask2img"], "mask2img")
+    pipeline.unet.to(torch.bfloat16)
+    figures = Mask2ImgValidation(held_out, _judge(held_out), autocast=torch.bfloat16)(pipeline)
+    assert 0 <= figures["miou"] <= 100 and pipeline.unet.dtype == torch.bfloat16 and pipeline.controlnet.dtype == torch.float32
+
+
 @pytest.fixture(scope="module")
 def examples(held_out, tiny_base, tmp_path_factory):
     palette = default_palette(len(held_out.source.categories))
