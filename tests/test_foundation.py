@@ -83,6 +83,14 @@ def test_yaml_bases_are_merged(tmp_path):
         load_yaml(tmp_path / "code.yaml")
 
 
+def test_a_file_starts_from_several(tmp_path):
+    """Each goes on top of those before it, the file itself on top of all."""
+    (tmp_path / "size.yaml").write_text("a: 1\nb: {c: 1, d: 1}\n")
+    (tmp_path / "data.yaml").write_text("b: {c: 2}\ne: 2\n")
+    (tmp_path / "both.yaml").write_text("_BASE_: [size.yaml, data.yaml]\ne: 3\n")
+    assert load_yaml(tmp_path / "both.yaml") == {"a": 1, "b": {"c": 2, "d": 1}, "e": 3}
+
+
 def test_overrides():
     assert parse_overrides(["a.b", "3", "a.c", "true", "d", "x"]) == {"a": {"b": 3, "c": True}, "d": "x"}
     with pytest.raises(SegGenError, match="no value"):

@@ -1,0 +1,32 @@
+"""A tiny base from pictures alone: two trainings by the one loop, resumed by the same call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.generators.base_training import BaseOptions, train_base
+from seggen_d2.generators.bases import base_licence, load_base
+from seggen_d2.generators.tiny_base import TinyBaseShape
+from seggen_d2.generators.training import TrainingOptions
+
+SHAPE = TinyBaseShape(vae_channels=(8, 16), unet_channels=(32, 32), text_width=16, text_layers=1, vocabulary=560)
+STEPS = TrainingOptions(steps=2, batch=2, learning_rate=1e-3, checkpoint_every=2, ema_decay=0.9, log_every=1)
+OPTIONS = BaseOptions(height=16, width=16, vae=STEPS, base=STEPS, shape=SHAPE, long_captions="cut")
+
+
+def test_a_base_of_a_datasets_pictures_opens_as_a_base(toy_folder, tmp_path):
+    options = replace(OPTIONS, dataset=str(toy_folder / "dataset.yaml"), captions=str(toy_folder / "captions.parquet"))
+    for _ in range(2):  # the second call finds both trainings done
+        train_base(options, tmp_path, licence="some words")
+    base = load_base(str(tmp_path / "model"))
+    assert base_licence(str(tmp_path / "model")) == "some words" and base.vae.config.scaling_factor != 1.0
+    assert all(torch.isfinite(p).all() for p in base.unet.parameters())
+
+
+def test_a_base_has_one_source_of_pictures(tmp_path):
+    with pytest.raises(SegGenError, match="name one source of pictures"):
+        train_base(OPTIONS, tmp_path, licence="x")
