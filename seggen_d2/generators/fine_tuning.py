@@ -111,6 +111,7 @@ def train_generator(kind: str, options: GeneratorOptions, output: Path) -> None:
     shutil.rmtree(output / "model", ignore_errors=True)  # without its card it was never finished
     save_generator(output / "model", work.finished(output / "adapter"), work.card(examples, facts))
     write_json(output / "facts.json", facts)
+    log.info("%s is finished: %s; the states in %s serve only to train on, and may be removed", kind, output / "model", output / "training")
 
 
 class Work:
