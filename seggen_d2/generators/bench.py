@@ -1,5 +1,6 @@
 """Sampling against diffusers' own pipelines, and what each shortcut gains and costs: rows for ``tools/benchmark.py``.
 
+On a CPU with one thread (OMP_NUM_THREADS=1), seconds are of the thread's own work, whatever else the machine does.
 The sizes come from the environment, so that the same rows can be had at full size on a GPU::
 
     SEGGEN_BENCH_BASE=stabilityai/stable-diffusion-xl-base-1.0 SEGGEN_BENCH_SIDE=768 SEGGEN_BENCH_STEPS=40 \\
@@ -22,15 +23,16 @@ from diffusers import StableDiffusionXLControlNetPipeline
 from seggen_d2.foundation.measure import interleaved, median_ratio, row
 from seggen_d2.foundation.options import build, literal
 
+from .bases import load_base
 from .bench_clock import now, timed_networks
-from .directory import load_base
 from .images import to_unit
 from .networks import finished_pipeline, make_objective
 from .sampling import SampleBatch, Sampler, SamplerOptions, noise
 
 BAR, OUTSIDE_BAR = 2.0, 0.10
+WITHIN = "guidance_interval: [0.3, 5]"
 SHORTCUTS: dict[str, dict[str, Any]] = {
-    "guidance_interval: [0.3, 5]": {"guidance_interval": (0.3, 5.0)},
+    WITHIN: {"guidance_interval": (0.3, 5.0)},
     "guidance: 1": {"guidance": 1.0},
     "sampler: dpm++, karras, half the steps": {"sampler": "dpm++", "karras": True, "steps": 0.5},
     "sampler: unipc, karras, half the steps": {"sampler": "unipc", "karras": True, "steps": 0.5},
@@ -38,9 +40,9 @@ SHORTCUTS: dict[str, dict[str, Any]] = {
     "decode_batch: 1": {"decode_batch": 1},
     "decode_tiles: true": {"decode_tiles": True},
     "channels_last: true": {"channels_last": True},
-    "dtype: bfloat16 (networks)": {"dtype": "bfloat16"},
     "compile: true": {"compile": True},
 }
+ON_A_GPU: dict[str, dict[str, Any]] = {"dtype: bfloat16 (networks)": {"dtype": "bfloat16"}}  # on a CPU it is many times slower
 SAMPLERS: dict[str, dict[str, Any]] = {  # at the same number of network calls
     "euler": {}, "euler, karras": {"karras": True}, "heun, karras, half the steps": {"sampler": "heun", "karras": True, "steps": 0.5},
     "dpm++, karras": {"sampler": "dpm++", "karras": True}, "unipc, karras": {"sampler": "unipc", "karras": True},
@@ -62,7 +64,7 @@ class BenchSize:
 
     base: str = "toy"
     side: int = 48
-    batch: int = 8
+    batch: int = 16
     steps: int = 8
     guidance: float = 3.0
     turns: int = 3
@@ -90,9 +92,11 @@ class BenchSize:
         """The base with an untrained ControlNet, whose residuals are zero: time does not depend on weights."""
         base = load_base(self.base)
         pipeline = finished_pipeline(base, make_objective("mask2img", base))
-        pipeline.set_progress_bar_config(disable=True)
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return pipeline.to(device, getattr(torch, dtype or self.dtype))
+        return pipeline.to(self.place, getattr(torch, dtype or self.dtype))
+
+    @property
+    def place(self) -> str:
+        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
     def one_batch(self) -> SampleBatch:
         captions = [f"a scene with {n + 1} cars and a tree" for n in range(self.batch)]
@@ -106,23 +110,26 @@ def sample_rows(size: BenchSize | None = None, shortcuts: Mapping[str, Mapping[s
 
     Args:
         size: what is measured; the default comes from the environment.
-        shortcuts: ``{name: changes of SamplerOptions}``; the default is all of them.
+        shortcuts: ``{name: changes of SamplerOptions}``; the default is all that the device is made for.
     """
     size = size or BenchSize.from_environment()
-    shortcuts = SHORTCUTS if shortcuts is None else shortcuts
+    if shortcuts is None:
+        shortcuts = SHORTCUTS if size.place == "cpu" else {**SHORTCUTS, **ON_A_GPU}
     return [*_against_diffusers(size), *_shortcuts(size, shortcuts), *_samplers(size), _outside(size)]
 
 
 def _against_diffusers(size: BenchSize) -> Iterator[dict[str, Any]]:
     pipeline, batch = size.mask2img(), size.one_batch()
-    painter, sizes = Sampler(pipeline, size.options), [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= size.batch]
-    ways = [lambda turn, n=n: _by_diffusers(pipeline, batch, size, n) for n in sizes] + [lambda turn: painter.paint(batch)]
+    plain, within = Sampler(pipeline, size.options), Sampler(pipeline, size.changed(SHORTCUTS[WITHIN]))
+    sizes = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= size.batch]
+    ways = [lambda turn, n=n: _by_diffusers(pipeline, batch, size, n) for n in sizes]
+    ways += [lambda turn: plain.paint(batch), lambda turn: within.paint(batch)]
     for way in ways:
         way(0)  # warms up
-    counts = [*sizes, size.batch]
+    counts = [*sizes, size.batch, size.batch]
     seconds = interleaved(ways, size.turns, now)
     each = [[s / count for s in turns] for turns, count in zip(seconds, counts, strict=True)]
-    alone, ours = each[0], each[-1]
+    alone, ours, shorter = each[0], *each[-2:]
     rates = {n: 1 / statistics.median(turns) for n, turns in zip(sizes, each, strict=False)}
     best = max(rates, key=rates.get)
     what = f"{size.side} px, {size.steps} steps, guidance {size.guidance:g}"
@@ -130,6 +137,8 @@ def _against_diffusers(size: BenchSize) -> Iterator[dict[str, Any]]:
     yield row(f"diffusers' pipeline at its best batch size, {best}", rates[best], "im/s", median_ratio(alone, each[sizes.index(best)]), "of a prompt at a time")
     yield row(f"Sampler, no shortcut, batch {size.batch}", 1 / statistics.median(ours), "im/s", median_ratio(alone, ours),
               f"of a prompt at a time; bar {BAR:.1f}; {median_ratio(each[sizes.index(best)], ours):.2f} of diffusers' best batch")
+    yield row(f"Sampler, {WITHIN}, batch {size.batch}", 1 / statistics.median(shorter), "im/s", median_ratio(alone, shorter),
+              f"of a prompt at a time; {median_ratio(each[sizes.index(best)], shorter):.2f} of diffusers' best batch")
 
 
 def _by_diffusers(pipeline: StableDiffusionXLControlNetPipeline, batch: SampleBatch, size: BenchSize, count: int) -> None:
@@ -151,14 +160,15 @@ def _shortcuts(size: BenchSize, shortcuts: Mapping[str, Mapping[str, Any]]) -> I
 
 
 def _samplers(size: BenchSize) -> Iterator[dict[str, Any]]:
-    """How far each sampler is from the solution, at equal cost."""
-    pipeline, batch, steps = size.mask2img(), size.one_batch(), 4 * size.steps
-    exact = Sampler(pipeline, dataclasses.replace(size.options, sampler="heun", karras=True, steps=steps)).paint(batch)
-    first = None
+    """How far each sampler is from its own result at four times the steps, at equal cost."""
+    size = dataclasses.replace(size, batch=min(4, size.batch))
+    pipeline, batch, first = size.mask2img(), size.one_batch(), None
     for name, changes in SAMPLERS.items():
-        away = _levels(Sampler(pipeline, size.changed(changes)).paint(batch), exact)
+        options = size.changed(changes)
+        short, long = (Sampler(pipeline, dataclasses.replace(options, steps=n * options.steps)).paint(batch) for n in (1, 4))
+        away = _levels(short, long)
         first = away if first is None else first
-        yield row(f"distance from Heun at {steps} steps: {name}", away, "/255", away / max(first, 1e-9), f"of Euler's, at {size.steps} steps' cost")
+        yield row(f"distance from four times the steps: {name}", away, "/255", away / max(first, 1e-9), f"of Euler's, at the cost of {size.steps} steps")
 
 
 def _difference(images: np.ndarray, plain: np.ndarray) -> str:
