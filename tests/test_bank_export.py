@@ -28,7 +28,7 @@ from seggen_d2.sources import load_dataset, read_sample
 def bank(tmp_path):
     """Six semantic samples of 16 x 16 pixels in two shards."""
     write_bank(tmp_path / "bank")
-    opened = Bank(tmp_path / "bank")
+    opened = Bank(tmp_path / "bank", check=True)
     yield opened
     opened.close()
 
@@ -176,6 +176,17 @@ def test_damage_is_named_and_not_passed_on(bank, tmp_path, kind):
     with pytest.raises(SegGenError, match=bank.key(1)):
         export_bank(bank, tmp_path / "out", ExportOptions(kind))
     assert not [name for name in tree(tmp_path / "out") if name.endswith((f"{bank.key(1)}.jpg", f"{bank.shards[0]}.tar", ".parquet", ".part"))]
+
+
+def test_an_unchecked_export_is_the_same(bank, tmp_path):
+    unchecked = Bank(bank.root, "unchecked")
+    for kind in ("ade20k", "webdataset"):
+        export_bank(bank, tmp_path / kind, ExportOptions(kind))
+        export_bank(unchecked, tmp_path / f"{kind}-unchecked", ExportOptions(kind))
+        plain, quick = ({name: data for name, data in tree(folder).items() if not name.endswith((".json", ".yaml"))}
+                        for folder in (tmp_path / kind, tmp_path / f"{kind}-unchecked"))
+        assert plain == quick
+    unchecked.close()
 
 
 def test_what_does_not_fit_is_refused(bank, coco_banks, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from contextlib import nullcontext, redirect_stderr
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ SIDE = 768  # pixels, as the generators paint
 FORMATS = ("ade20k", "webdataset", "parquet")
 
 
-def export_rows(samples: int = 2048, turns: int = 5) -> list[dict[str, Any]]:
+def export_rows(samples: int = 768, turns: int = 5) -> list[dict[str, Any]]:
     """MB a second of each format, against copying what it wrote file by file.
 
-    Both ways end with every file synced to the disk.
+    Neither way waits for the disk, so the ratio is the lowest that any disk shows: a slow one takes the same time for both.
 
     Args:
         samples: of 768 x 768 pixels in the bank.
@@ -31,9 +31,11 @@ def export_rows(samples: int = 2048, turns: int = 5) -> list[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as name, open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
         folder = Path(name)
-        bank = image_bank(folder / "bank", samples, pictures=min(samples, 64), side=SIDE)
-        rows = [_row(bank, folder, kind, turns) for kind in FORMATS]
-        bank.close()
+        banks = [image_bank(folder / "bank", samples, pictures=min(samples, 64), side=SIDE)]
+        banks.append(Bank(banks[0].root, check=True))
+        rows = [_row(bank, folder, kind, turns) for kind in FORMATS for bank in banks]
+        for bank in banks:
+            bank.close()
     return rows
 
 
@@ -41,21 +43,14 @@ def _row(bank: Bank, folder: Path, kind: str, turns: int) -> dict[str, Any]:
     whole, target = folder / "whole", folder / "target"
     export_bank(bank, whole, ExportOptions(kind))
     size = sum(file.stat().st_size for file in whole.rglob("*") if file.is_file()) / 1e6
-    ways = (lambda turn: synced(export_bank(bank, target, ExportOptions(kind)), target), lambda turn: synced(copy_tree(whole, target), target))
+    ways = (lambda turn: export_bank(bank, target, ExportOptions(kind)), lambda turn: copy_tree(whole, target))
     exports, copies = interleaved(ways, turns, between=lambda: shutil.rmtree(target))
     shutil.rmtree(whole)
     exported, copied = (size / statistics.median(each) for each in (exports, copies))
-    return row(f"export, {kind}", exported, "MB/s", median_ratio(copies, exports), f"copying the same files: {copied:.0f} MB/s")
+    name = f"export, {kind}" + (", checked" if bank.check else "")
+    return row(name, exported, "MB/s", median_ratio(copies, exports), f"copying the same files: {copied:.0f} MB/s")
 
 
-def synced(made: Path, folder: Path) -> None:
-    """Wait until every file that was ``made`` in ``folder`` is on the disk."""
-    for file in folder.rglob("*"):
-        with open(file, "rb") if file.is_file() else nullcontext() as there:
-            if there:
-                os.fsync(there.fileno())
-
-
-def copy_tree(source: Path, target: Path) -> Path:
+def copy_tree(source: Path, target: Path) -> None:
     """Copy each file's bytes, as ``shutil`` does."""
-    return shutil.copytree(source, target, copy_function=shutil.copyfile)
+    shutil.copytree(source, target, copy_function=shutil.copyfile)

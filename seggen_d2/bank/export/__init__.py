@@ -66,7 +66,8 @@ class ExportOptions:
 def export_bank(bank: Bank, folder: str | os.PathLike, options: ExportOptions) -> Path:
     """Write ``bank`` into ``folder``; the same call goes on after any stop, and does nothing twice.
 
-    ``LICENCES.json`` beside the data tells the models that made it and their licences.
+    ``LICENCES.json`` beside the data tells the models that made it and their licences. Members are compared with their
+    checksums where the bank was opened with ``check=True``.
 
     Returns:
         The file or folder that readers are given.

@@ -100,7 +100,7 @@ def _common(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stuff(bank: Bank, key: str, image_id: int) -> Iterator[dict[str, Any]]:
-    labels = read_label_map(bank.read(key, "png", check=True))
+    labels = read_label_map(bank.read(key, "png", check=bank.check))
     for category in np.unique(labels[labels < len(bank.info.categories)]).tolist():
         mask = labels == category
         rows, columns = (np.flatnonzero(mask.any(axis)).tolist() for axis in (1, 0))

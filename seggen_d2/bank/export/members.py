@@ -75,7 +75,7 @@ def _write_part(bank: Bank, keys: list[str], targets: list[Target]) -> int:
         for key in keys:
             path = f"{folder}/{key}.{kind}"
             if not os.path.exists(path):
-                data = bank.read(key, kind, check=True)
+                data = bank.read(key, kind, check=bank.check)
                 _put(path, target.change(data) if target.change else data)
     return len(keys)
 

@@ -89,10 +89,10 @@ def _group(bank: Bank, rows: range, columns: dict[str, np.ndarray], schema: pa.S
     values: dict[str, Any] = {name: pa.array(column[rows.start : rows.stop], schema.field(name).type) for name, column in columns.items()}
     keys = columns["key"][rows.start : rows.stop].tolist()
     for name, kind in (("image", "jpg"), ("mask", "png")):
-        data = _binaries([bank.read(key, kind, check=True) for key in keys])
+        data = _binaries([bank.read(key, kind, check=bank.check) for key in keys])
         values[name] = pa.StructArray.from_arrays([data, pa.array([f"{key}.{kind}" for key in keys])], ["bytes", "path"])
     if parts := PARTS.get(bank.info.task):
-        facts = (parse_json(bank.read(key, "json", check=True), f"{key}.json", "member") for key in keys)
+        facts = (parse_json(bank.read(key, "json", check=bank.check), f"{key}.json", "member") for key in keys)
         values[parts] = pa.array([json.dumps(each.get(parts, [])) for each in facts], pa.string())
     return pa.table([values[name] for name in schema.names], schema=schema)
 
