@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--config-file", required=True, help="YAML such as configs/toy/synthesis.yaml; keys: SynthesisOptions")
     words.add_argument("--output", required=True, help="the bank's folder, or a URL such as s3://bucket/banks/imgsyn")
     words.add_argument("--executor", choices=["local", "ray"], default="local", help="processes of this machine, or Ray actors")
-    words.add_argument("--address", default="", help="of a Ray cluster: HOST:PORT, ray://HOST:PORT or auto; default: one on this machine")
+    words.add_argument("--address", default="", help="of a Ray cluster that this machine is a node of: HOST:PORT or auto; default: a Ray of its own")
     words.add_argument("--workers", type=int, default=1, help="processes or actors; a GPU each where there are GPUs")
     words.add_argument("--worker-index", type=int, help="this process's number in a job array, from 0; with --worker-count")
     words.add_argument("--worker-count", type=int, help="processes in the job array")

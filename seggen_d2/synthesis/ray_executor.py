@@ -8,6 +8,7 @@ bytes are the same.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -62,7 +63,8 @@ def synthesize_with_ray(strategy: str, options: SynthesisOptions, output: str, *
 
     Args:
         strategy, options, output, verify: as of :func:`.local.synthesize`.
-        address: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto``; ``""`` starts a Ray on this machine and ends it.
+        address: ``HOST:PORT`` or ``auto``, of a cluster of which this machine is a node; ``""`` starts a Ray on this
+            machine and ends it.
         workers: actors.
 
     Raises:
@@ -131,21 +133,20 @@ def connected(address: str, cpus: int) -> Iterator[None]:
 
 
 def check_address(address: str) -> None:
-    """A Ray answers at ``HOST:PORT`` or ``ray://HOST:PORT``.
+    """A Ray answers at ``HOST:PORT``.
 
     Raises:
         SegGenError: nothing does, or something else.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise SegGenError(f"{address!r} is no address of a Ray cluster", expected="HOST:PORT, ray://HOST:PORT or auto", found=repr(address),
-                          remedy="the head node prints it: ray start --head")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "://" in host:
+        raise SegGenError(f"{address!r} is no address of a Ray cluster", expected="HOST:PORT or auto", found=repr(address),
+                          remedy="the head node prints it (ray start --head); give the command on a node of the cluster")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise _no_answer(address, str(error)) from error
-    if not address.startswith("ray://"):
-        _check_health(address)
+    _check_health(address)
 
 
 def _check_health(address: str) -> None:
@@ -155,6 +156,9 @@ def _check_health(address: str) -> None:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=HEALTH_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise _no_answer(address, f"something listens there, but no Ray answered within {HEALTH_SECONDS:.0f} s") from error
+    if "AuthToken" in ended.stderr:
+        raise SegGenError(f"the Ray at {address} asks for a token", expected="RAY_AUTH_MODE=token, and the cluster's ~/.ray/auth_token on each node",
+                          found=f"RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '')}", remedy="export RAY_AUTH_MODE=token here, too")
     if ended.returncode:
         raise _no_answer(address, "something listens there: " + (ended.stderr.strip().splitlines() or ["no Ray"])[-1][:200])
 
