@@ -21,7 +21,7 @@ from seggen_d2.foundation.files import read_json, write_json
 from seggen_d2.foundation.options import build
 from seggen_d2.segmentation import Categories, Palette
 
-from .bases import load_base, open_pipeline  # noqa: F401
+from .bases import open_pipeline
 from .geometry import Geometry
 
 KINDS = ("text2mask", "mask2img")
