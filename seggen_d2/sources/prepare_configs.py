@@ -40,7 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {  # values of ``ConfigOptions.small``, by ki
     },
     "synthesis": {
         "replicas": 1, "batch": 4, "dtype": "float32", "masks": _FEW, "images": _FEW,
-        "quality": {"max_unsure": 1.0, "min_labelled": 0.0, "min_categories": 1},
+        "quality": {"max_unsure": 1.0, "min_labelled": 0.0, "min_categories": 1, "min_named": 0.0, "max_dropped": 1.0, "max_lost": 1.0},
     },
 }
 _KINDS = {"real": "segmenter", "synthesis": "synthesis", "synthesis-full": "synthesis"}
