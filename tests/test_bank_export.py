@@ -11,14 +11,14 @@ from pathlib import Path
 import coco_samples as coco
 import numpy as np
 import pytest
-from bank_samples import CATEGORIES, labels, sample, write_bank
+from bank_samples import CATEGORIES, info, labels, sample, write_bank
 from PIL import Image
 
-from seggen_d2.bank import Bank, ExportOptions, export_bank, import_bank
+from seggen_d2.bank import Bank, BankWriter, ExportOptions, export_bank, import_bank
 from seggen_d2.bank.export import members
 from seggen_d2.foundation import files
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.segmentation import read_label_map
+from seggen_d2.segmentation import Categories, label_map_png, read_label_map
 from seggen_d2.segmentation.panoptic import read_panoptic_png
 from seggen_d2.segmentation.rle import decode_mask
 from seggen_d2.sources import load_dataset, read_sample
@@ -77,7 +77,7 @@ def test_licences_lie_beside_each_export(bank, tmp_path):
 
 @pytest.mark.parametrize("kind", ["ade20k", "coco", "webdataset", "parquet"])
 def test_a_stopped_export_goes_on_and_ends_the_same(bank, tmp_path, kind, monkeypatch):
-    options = ExportOptions(kind, file_bytes=1500)
+    options = ExportOptions(kind, **({"file_bytes": 1500} if kind == "parquet" else {}))
     export_bank(bank, tmp_path / "whole", options)
     whole = tree(tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
@@ -201,6 +201,58 @@ def test_what_does_not_fit_is_refused(bank, coco_banks, tmp_path, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**6, 10**6, 100))
     with pytest.raises(SegGenError, match=r"no room for the export(.|\n)*0.00 GB"):
         export_bank(bank, tmp_path / "c", ExportOptions("webdataset"))
+
+
+def test_a_refused_format_leaves_the_folder_free_for_another(coco_banks, tmp_path):
+    bank = coco_banks["panoptic"]
+    with pytest.raises(SegGenError, match="ADE20K's style"):
+        export_bank(bank, tmp_path / "out", ExportOptions("ade20k"))
+    assert not (tmp_path / "out").exists()
+    assert len(load_dataset(export_bank(bank, tmp_path / "out", ExportOptions("coco"))).records()) == len(bank)
+
+
+@pytest.mark.parametrize(("kind", "idle"), [("coco", {"shift": 1}), ("ade20k", {"masks": "rle"}), ("webdataset", {"split": "val"})])
+def test_an_option_that_a_format_does_not_heed_is_refused(kind, idle):
+    with pytest.raises(SegGenError, match=f"format {kind} has no use for {next(iter(idle))}"):
+        ExportOptions(kind, **idle)
+
+
+def test_shifted_masks_read_where_the_ignore_label_follows_the_categories(tmp_path):
+    """The label 3 ignores, which is the third category's once ids are shifted."""
+    tight = Categories(CATEGORIES.items, ignore_id=3)
+    ids = np.minimum(labels(0), 3)
+    BankWriter(tmp_path / "bank", info(categories=tight)).write_shard("imgsyn-00000", [sample(0, mask=label_map_png(ids))])
+    bank = Bank(tmp_path / "bank")
+    source = load_dataset(export_bank(bank, tmp_path / "out", ExportOptions("ade20k", shift=1)))
+    bank.close()
+    assert source.categories.ignore_id == 4
+    assert np.array_equal(read_sample(source.records()[0], source.categories)[1], np.where(ids == 3, 0, ids + 1))
+
+
+@pytest.mark.parametrize("kind", ["ade20k", "coco", "webdataset", "parquet"])
+def test_a_bank_without_samples_is_exported_as_nothing(tmp_path, kind):
+    BankWriter(tmp_path / "bank", info()).write_shard("imgsyn-00000", [])
+    bank = Bank(tmp_path / "bank")
+    place = export_bank(bank, tmp_path / "out", ExportOptions(kind))
+    bank.close()
+    assert place.exists() and not [*(tmp_path / "out").rglob("*.jpg")]
+    if kind == "parquet":
+        import pyarrow.parquet as pq
+
+        assert pq.read_table(place / "data" / "train-00000-of-00001.parquet").num_rows == 0
+    if kind == "coco":
+        assert json.loads(place.read_text())["images"] == []
+
+
+def test_a_damaged_header_is_named_and_not_passed_on(bank, tmp_path):
+    """Its one byte is of a member's name: the member is sound, and would be another sample's."""
+    row = bank.find(bank.key(1))
+    with open(bank.root / "shards" / f"{bank.shards[0]}.tar", "r+b") as tar:
+        tar.seek(row.jpg_offset - 512)
+        tar.write(b"I")
+    with pytest.raises(SegGenError, match=bank.key(1)):
+        export_bank(bank, tmp_path / "out", ExportOptions("webdataset"))
+    assert not (tmp_path / "out" / f"{bank.shards[0]}.tar").exists()
 
 
 def test_a_full_disk_is_told(bank, tmp_path, monkeypatch):

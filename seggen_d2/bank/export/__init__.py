@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seggen_d2.foundation.errors import check_choice, check_range
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import full_disk_told
 
 from ..format import check_name
@@ -52,11 +52,19 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         check_choice("format", self.format, FORMATS)
+        self._check_heeded()
         check_range("shift", self.shift, 0, 1)
         check_choice("masks", self.masks, MASKS)
         check_range("file_bytes", self.file_bytes, 1, 2**40)
         if self.split:
             check_name(self.split, "the split")
+
+    def _check_heeded(self) -> None:
+        given = [each.name for each in fields(self)[1:] if getattr(self, each.name) != each.default]
+        idle = [name for name in given if name not in _OWN[self.format]]
+        if idle:
+            raise SegGenError(f"format {self.format} has no use for {', '.join(idle)}", expected=", ".join(_OWN[self.format]) or "no option",
+                              found=", ".join(f"{name} {getattr(self, name)!r}" for name in idle), remedy="leave it out, or choose another format")
 
     def own(self) -> dict[str, str | int]:
         """Those that the format heeds, by name."""
@@ -73,10 +81,13 @@ def export_bank(bank: Bank, folder: str | os.PathLike, options: ExportOptions) -
         The file or folder that readers are given.
 
     Raises:
-        SegGenError: ``folder`` was begun with another bank or other options, the format does not fit the bank's task,
-            a member is damaged, or the disk is too small.
+        SegGenError: ``folder`` was begun with another bank or other options, the format does not fit the bank's task
+            (nothing is written then), a member is damaged, or the disk is too small.
     """
     folder = Path(folder)
+    if options.format == "ade20k" and bank.info.task != "semantic":
+        raise SegGenError(f"bank {bank.name} cannot be written in ADE20K's style", expected="a semantic bank",
+                          found=f"a bank for task {bank.info.task}", remedy="use --format coco")
     with full_disk_told(folder):
         begin_export(bank, folder, {"format": options.format, **options.own()})
         return FORMATS[options.format](bank, folder, **options.own())
@@ -91,8 +102,8 @@ def export_folders(bank: Bank, folder: str | os.PathLike) -> Path:
     Returns:
         The path of ``dataset.yaml``.
     """
-    kind = "ade20k" if bank.info.task == "semantic" else "coco"
-    return export_bank(bank, folder, ExportOptions(kind, split="", masks="rle"))
+    semantic = bank.info.task == "semantic"
+    return export_bank(bank, folder, ExportOptions("ade20k", split="") if semantic else ExportOptions("coco", split="", masks="rle"))
 
 
 __all__ = ["FORMATS", "ExportOptions", "export_bank", "export_folders"]

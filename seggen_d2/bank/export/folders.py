@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_bytes
 from seggen_d2.segmentation import Categories, label_map_png, read_label_map
 
@@ -25,16 +24,17 @@ DATASET_FILE = "dataset.yaml"
 def export_ade20k(bank: Bank, folder: Path, split: str = "train", shift: int = 0) -> Path:
     """Write images and masks, ``categories.txt`` and, last, ``dataset.yaml``.
 
+    Args:
+        bank: a semantic one.
+        folder, split, shift: see :class:`~seggen_d2.bank.export.ExportOptions`.
+
     Returns:
         The path of ``dataset.yaml``, to be read with ``seggen_d2.sources.load_dataset``; with a shift the category
         list begins with ``ignored``, which is no category but makes the ids of the masks those of the list.
 
     Raises:
-        SegGenError: the bank is not semantic, or a member is damaged.
+        SegGenError: a member is damaged.
     """
-    if bank.info.task != "semantic":
-        raise SegGenError(f"bank {bank.name} cannot be written in ADE20K's style", expected="a semantic bank",
-                          found=f"a bank for task {bank.info.task}", remedy="use --format coco")
     images, masks, categories = Path("images") / split, Path("annotations") / split, bank.info.categories
     check_room(bank, folder, ("jpg", "png"))
     change = partial(shifted_mask, categories=categories) if shift else None
@@ -43,7 +43,8 @@ def export_ade20k(bank: Bank, folder: Path, split: str = "train", shift: int = 0
     if shift:
         listed.insert(0, {"name": "ignored", "isthing": False})
     write_bytes(folder / "categories.txt", "".join(f"{number} {item['name']}\n" for number, item in enumerate(listed)).encode())
-    return write_dataset_file(bank, folder, {"images": str(images), "masks": str(masks), "categories": listed})
+    ignore_id = max(categories.ignore_id, len(listed))  # shifted masks hold no ignore label, and it must be no category's id
+    return write_dataset_file(bank, folder, {"images": str(images), "masks": str(masks), "categories": listed, "ignore_id": ignore_id})
 
 
 def shifted_mask(data: bytes, categories: Categories) -> bytes:
@@ -54,6 +55,6 @@ def shifted_mask(data: bytes, categories: Categories) -> bytes:
 
 def write_dataset_file(bank: Bank, folder: Path, value: dict[str, Any]) -> Path:
     """Write ``dataset.yaml``, by which this package reads the folder."""
-    text = yaml.safe_dump({"name": bank.name, **value, "ignore_id": bank.info.categories.ignore_id}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({"name": bank.name, "ignore_id": bank.info.categories.ignore_id, **value}, sort_keys=False, allow_unicode=True)
     write_bytes(folder / DATASET_FILE, text.encode())
     return folder / DATASET_FILE

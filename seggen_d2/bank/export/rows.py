@@ -54,9 +54,9 @@ def export_parquet(bank: Bank, folder: Path, split: str = "train", file_bytes: i
 
 
 def _cut(bank: Bank, file_bytes: int) -> list[range]:
-    """The rows of each file, in order."""
+    """The rows of each file, in order; an empty bank has one file without rows, which tells its columns."""
     lengths = np.cumsum(sum(bank.column(f"{kind}_length") for kind in KINDS))
-    edges = np.unique(np.searchsorted(lengths, np.arange(0, lengths[-1] if len(lengths) else 0, file_bytes))).tolist()
+    edges = np.unique(np.searchsorted(lengths, np.arange(0, lengths[-1], file_bytes))).tolist() if len(lengths) else [0]
     return [range(start, end) for start, end in zip(edges, [*edges[1:], len(bank)], strict=True)]
 
 

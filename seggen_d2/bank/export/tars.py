@@ -15,7 +15,7 @@ from tqdm import tqdm
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_json
 
-from ..format import KINDS, index_name, tar_name
+from ..format import BLOCK, KINDS, index_name, tar_header, tar_name
 from ..store import LocalStore, Store
 from .begin import check_room, licences
 from .members import in_turn, placed
@@ -63,7 +63,8 @@ def _copy(bank: Bank, shard: str, path: Path) -> None:
     rows = _rows(bank.store, shard) if bank.check else []
     with _archive(bank.store, tar_name(shard)) as data, memoryview(data) as view, placed(path) as part:
         for name, offset, length, crc32 in rows:
-            if zlib.crc32(view[offset : offset + length]) != crc32:
+            headed = view[offset - BLOCK : offset] == tar_header(name, length)  # it holds the member's name
+            if not headed or zlib.crc32(view[offset : offset + length]) != crc32:
                 raise SegGenError(f"member {name} of shard {shard} of bank {bank.name} is damaged", expected=f"CRC-32 {crc32:08x}",
                                   found="other bytes", remedy="give the command that made the bank again, then this one")
         with open(part, "wb", buffering=0) as file:
