@@ -218,6 +218,37 @@ def _write(root: Path, barrier) -> None:
     write_bank(root, 10)
 
 
+def test_a_writer_whose_temporary_file_was_swept_takes_the_bank_of_the_first(tmp_path, monkeypatch):
+    """Another process of the job is done with bank.json while this one is about to sync its own."""
+    real = Path.write_bytes
+
+    def first(path, data):
+        real(path, data)
+        if path.suffix == ".part" and "bank.json" in path.name:
+            monkeypatch.undo()
+            real(tmp_path / "bank.json", data)
+            path.unlink()
+
+    monkeypatch.setattr(Path, "write_bytes", first)
+    assert not BankWriter(tmp_path, info()).is_finished("imgsyn-00000")
+    assert read_info(tmp_path) == info()
+
+
+def test_a_summary_counts_whole_shards_and_names_the_others(tmp_path):
+    write_bank(tmp_path, shards=4)
+    (tmp_path / "shards/imgsyn-00001.tar").unlink()
+    os.truncate(tmp_path / "index/imgsyn-00002.parquet", 100)
+    run = subprocess.run([sys.executable, "-m", "seggen_d2.bank", "summary", tmp_path], capture_output=True, text=True, check=True)
+    assert "semantic: 6 samples" in run.stdout and "mask2img: licence Apache-2.0" in run.stdout
+    assert "shard imgsyn-00001 is left out" in run.stdout and "shard imgsyn-00002 is left out" in run.stdout
+
+
+def test_two_models_of_one_kind_keep_their_licences():
+    made = info(generators=({"kind": "mask2img", "licence": "A"}, {"kind": "distilled", "of": "mask2img", "licence": "B"},
+                            {"kind": "distilled", "of": "text2mask", "licence": "C"}, {"kind": "mask2img", "licence": ""}))
+    assert made.licences == {"mask2img": "A", "distilled of mask2img": "B", "distilled of text2mask": "C", "mask2img (3)": "not stated"}
+
+
 def test_two_processes_of_one_job_on_the_same_shards_leave_its_bytes(tmp_path):
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(3)

@@ -63,6 +63,7 @@ class ImportSummary:
         ignored: pixels of none.
         megabytes: of its archives.
         ids_as_given: the masks are semantic, and their ids were taken as they are (without ``reduce_zero``).
+        left_out: the shards that are not whole, and why; nothing of theirs is counted.
     """
 
     samples: int
@@ -71,6 +72,7 @@ class ImportSummary:
     ignored: int
     megabytes: float
     ids_as_given: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def may_be_shifted(self) -> bool:
@@ -90,7 +92,7 @@ class ImportSummary:
             lines.append("hint: no pixel is unlabelled. Where these masks hold 0 for unlabelled and ids from 1 (as ADE20K's do),")
             lines.append("      every label is now one class off: remove the bank, and import with --reduce-zero")
         lines += [f"{len(self.rejections)} images were refused; the first: {r.source_id}: {r.reason}" for r in self.rejections[:1]]
-        return "\n".join(lines)
+        return "\n".join((*lines, *self.left_out))
 
 
 def import_bank(
@@ -198,8 +200,9 @@ def summarize(root: str | os.PathLike, info: BankInfo) -> ImportSummary:
     found, counts = Shards(open_store(root)), np.zeros(len(info.categories), np.int64)
     samples = pixels = size = 0
     rejections: list[Rejection] = []
-    indexes = found.store.fetch([index_name(shard) for shard in found.names])
-    for shard, index in zip(found.names, indexes, strict=True):
+    problems = found.problems(found.begun)
+    whole = [shard for shard in found.begun if not problems[shard]]
+    for shard, index in zip(whole, found.store.fetch([index_name(shard) for shard in whole]), strict=True):
         rows = read_columns(index, ["height", "width", "histogram"])
         samples += len(rows)
         pixels += int((rows["height"].to_numpy() * rows["width"].to_numpy()).sum())
@@ -208,4 +211,5 @@ def summarize(root: str | os.PathLike, info: BankInfo) -> ImportSummary:
         size += found.facts[tar_name(shard)].size
     by_name = dict(zip(info.categories.names, counts.tolist(), strict=True))
     as_given = info.task == "semantic" and not info.job.get("reduce_zero")
-    return ImportSummary(samples, tuple(rejections), by_name, pixels - int(counts.sum()), size / 1e6, as_given)
+    left_out = tuple(f"shard {shard} is left out: {problem}" for shard, problem in problems.items() if problem)
+    return ImportSummary(samples, tuple(rejections), by_name, pixels - int(counts.sum()), size / 1e6, as_given, left_out)

@@ -55,8 +55,15 @@ class BankInfo:
 
     @property
     def licences(self) -> dict[str, str]:
-        """The licence of each model, or imported dataset, that made the samples, by its kind; ``"not stated"`` else."""
-        return {str(g.get("kind", n)): str(g.get("licence") or "not stated") for n, g in enumerate(self.generators)}
+        """The licence of each model, or imported dataset, that made the samples, by its kind; ``"not stated"`` else.
+
+        A model that belongs to another is told with it (``"distilled of mask2img"``); a kind that is there again with its place.
+        """
+        told: dict[str, str] = {}
+        for number, model in enumerate(self.generators):
+            kind = f"{model.get('kind', number)}" + (f" of {model['of']}" if model.get("of") else "")
+            told[f"{kind} ({number})" if kind in told else kind] = str(model.get("licence") or "not stated")
+        return told
 
 
 def read_info(root: str | os.PathLike) -> BankInfo:

@@ -192,8 +192,13 @@ class LocalStore:
             file.writelines(blocks)
 
     def create(self, name: str, data: bytes) -> None:
-        with write_aside(self.root / name, replace=False) as aside:
-            aside.write_bytes(data)
+        try:
+            with write_aside(self.root / name, replace=False) as aside:
+                aside.write_bytes(data)
+        except FileNotFoundError:
+            if not (self.root / name).exists():
+                raise
+            # another process created it and swept this one's temporary file away
 
     def remove(self, name: str) -> None:
         (self.root / name).unlink(missing_ok=True)
