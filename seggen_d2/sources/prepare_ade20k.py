@@ -23,6 +23,10 @@ COUNTS = {"training photos": 20_210, "validation photos": 2_000, "training masks
 CATEGORIES = 150
 LAYOUT = "images/{training,validation}/*.jpg (20,210 and 2,000), annotations/{training,validation}/*.png, objectInfo150.txt"
 INFO = ("objectInfo150.txt", "objectInfo150.csv")
+STUFF = frozenset([1, 2, 3, 4, 6, 7, 10, 12, 14, 17, 22, 26, 27, 29, 30, 47, 49, 52, 53, 55, 60, 61, 62, 69, 80, 85, 92, 95, 97, 102, 106,
+                   110, 114, 129, 141])  # numbers, from 1, where the list does not tell
+COMPOUND = ("chest of drawers", "pool table", "screen door", "coffee table", "kitchen island", "swivel chair", "arcade machine",
+            "television receiver", "dirt track", "conveyer belt", "swimming pool", "trade name", "traffic light", "crt screen", "bulletin board")
 SAMPLE_SHARE = 0.25  # of photos that came without sides, to validate on
 
 
@@ -77,24 +81,34 @@ def find_root(root: str | os.PathLike) -> Path:
 
 
 def read_names(root: Path) -> Categories:
-    """The 150 categories of ``objectInfo150``: the first name that no earlier row has; stuff and things as it tells them.
+    """The 150 categories of ``objectInfo150``: the first name that no earlier row has; stuff and things.
+
+    The ``.txt`` parts names by commas. The ``.csv`` parts all words by semicolons, so that compound names must be known.
 
     Raises:
         SegGenError: the file is missing, or of another form.
     """
     path = next((root / name for name in INFO if (root / name).is_file()), root / INFO[0])
     lines = read_bytes(path, "category list").decode("utf-8-sig", "replace").splitlines()
-    rows = list(csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ","))
-    if not rows or not {"Name", "Stuff"} <= {str(key).strip() for key in rows[0]}:
-        raise SegGenError(f"{path} is no list of ADE20K's categories", expected="columns Idx, Ratio, Train, Val, Stuff, Name", found=lines[0][:80],
+    rows = [{str(key).strip(): str(value).strip() for key, value in row.items()}
+            for row in csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ",")]
+    if not rows or not {"Idx", "Name"} <= set(rows[0]):
+        raise SegGenError(f"{path} is no list of ADE20K's categories", expected="columns Idx, Ratio, Train, Val, Name", found=lines[0][:80],
                           remedy="use the file that comes with the dataset")
     taken: list[Category] = []
-    for row in ({str(key).strip(): str(value).strip() for key, value in row.items()} for row in rows):
-        words = [word.strip() for word in row["Name"].replace(";", ",").split(",") if word.strip()]
-        used = {category.name for category in taken}
-        name = next((word for word in words if word not in used), ", ".join(words))
-        taken.append(Category(name, isthing=row["Stuff"] != "1"))
+    for row in rows:
+        used, names = {category.name for category in taken}, _names(row["Name"])
+        stuff = row["Stuff"] == "1" if "Stuff" in row else row["Idx"].isdigit() and int(row["Idx"]) in STUFF
+        taken.append(Category(next((name for name in names if name not in used), ", ".join(names)), isthing=not stuff))
     return Categories(tuple(taken))
+
+
+def _names(cell: str) -> list[str]:
+    """``building, edifice`` or ``coffee;table;cocktail;table`` as names."""
+    if ";" not in cell:
+        return [name.strip() for name in cell.split(",") if name.strip()]
+    words = cell.replace(";", " ")
+    return [name for name in COMPOUND if words.startswith(f"{name} ") or words == name] + [word for word in cell.split(";") if word]
 
 
 def _counts(root: Path) -> dict[str, int]:
