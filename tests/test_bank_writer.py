@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bank_samples import info, sample, write_bank
+from bank_samples import info, labels, sample, write_bank
 
 from seggen_d2.bank import Bank, BankWriter, verify_bank
 from seggen_d2.foundation import files
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.segmentation.panoptic import panoptic_png
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -160,6 +161,7 @@ def test_what_a_killed_writer_left_is_swept_away(tmp_path):
             {"mask": sample(0).image},
             "the mask of sample imgsyn-000000000 of shard s does not fit its record\n  expected: PNG",
         ),
+        ({"mask": panoptic_png(labels(0))}, "the mask of sample imgsyn-000000000 of shard s holds no grey ids"),
         ({"image": b"no image"}, "the image of sample imgsyn-000000000 of shard s cannot be read"),
         ({"mask": b""}, "the mask of .* cannot be read"),
         ({"histogram": np.array([200, 50, 7])}, "histogram .* does not fit\n  expected: 3 pixel counts, at most 256"),

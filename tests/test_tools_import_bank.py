@@ -109,6 +109,21 @@ def test_a_dataset_file_serves_as_well(folder):
     bank.close()
 
 
+def test_indexed_masks_become_grey_ones_of_the_same_ids(folder):
+    """Readers such as opencv give the colours of indexed ones."""
+    for path in (folder / "masks").glob("*.png"):
+        image = Image.fromarray(read_label_map(path))
+        image.putpalette([(7 * n) % 256 for n in range(768)])
+        image.save(path)
+        assert Image.open(path).mode == "P"
+    import_bank(source_of(folder), folder / "bank")
+    bank = Bank(folder / "bank")
+    for number, (_, mask) in enumerate(zip(source_of(folder).image_files(), sorted((folder / "masks").iterdir()), strict=True)):
+        made = Image.open(io.BytesIO(bank.read(bank.key(number), "png")))
+        assert made.mode == "L" and np.array_equal(np.asarray(made), read_label_map(mask))
+    bank.close()
+
+
 def test_threads_and_resume_leave_the_bytes_as_they_are(folder):
     options = ImportOptions(shard_size=4)
     import_bank(source_of(folder), folder / "a", options)

@@ -25,6 +25,7 @@ from .mask_members import NO_OBJECT, instance_members, panoptic_members
 
 _logger = logging.getLogger(__name__)
 _PNG, _ORIENTATION = b"\x89PNG\r\n\x1a\n", 0x0112
+_COLOR_TYPE, _GREY = 25, 0  # a byte's place in a PNG, and its value where pixels hold one number each
 
 
 class Converter:
@@ -158,7 +159,7 @@ def _semantic(record: dict[str, Any], image: np.ndarray, categories: Categories,
     if reduce_zero:
         labels = np.where(labels == 0, categories.ignore_id, labels.astype(np.int64) - 1)
     check_labels(labels, categories, path)
-    keeps = data.startswith(_PNG) and not reduce_zero
+    keeps = data.startswith(_PNG) and data[_COLOR_TYPE] == _GREY and not reduce_zero  # opencv reads indexed ids as their colours
     return {"mask": data if keeps else label_map_png(labels), "histogram": histogram(labels, categories)}
 
 

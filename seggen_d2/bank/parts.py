@@ -34,11 +34,11 @@ def check_parts(sample: Sample, task: str, categories: int, where: str) -> None:
             raise SegGenError(
                 f"{where} holds {PARTS[other]}", expected=f"a sample for task {task}", found=f"one for task {other}"
             )
+    _check_mode(sample, task, where)
     if task == "semantic":
         return
     for part in given[task]:
         _check_part(part, _NEEDED[task], categories, f"{PARTS[task]} of {where}")
-    _check_colours(sample, where)
     if task == "panoptic":
         _check_ids(sample, where)
     for annotation in sample.annotations:
@@ -57,10 +57,13 @@ def _check_part(part: dict[str, Any], needed: Sequence[str], categories: int, wh
         )
 
 
-def _check_colours(sample: Sample, where: str) -> None:
+def _check_mode(sample: Sample, task: str, where: str) -> None:
+    wanted = ("L", "I;16", "I") if task == "semantic" else ("RGB",)
     with Image.open(io.BytesIO(sample.mask)) as image:
-        if image.mode != "RGB":
-            raise SegGenError(f"the mask of {where} holds no coloured ids", expected="an RGB PNG", found=image.mode)
+        if image.mode not in wanted:
+            raise SegGenError(f"the mask of {where} holds no {'grey' if task == 'semantic' else 'coloured'} ids",
+                              expected="a grey PNG of 8 or 16 bits" if task == "semantic" else "an RGB PNG", found=f"mode {image.mode}",
+                              remedy="write it by segmentation.label_map_png or segmentation.panoptic.panoptic_png")
 
 
 def _check_ids(sample: Sample, where: str) -> None:
