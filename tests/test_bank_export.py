@@ -18,7 +18,7 @@ from seggen_d2.bank import Bank, BankWriter, ExportOptions, export_bank, import_
 from seggen_d2.bank.export import members
 from seggen_d2.foundation import files
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.segmentation import Categories, label_map_png, read_label_map
+from seggen_d2.segmentation import Categories, default_palette, label_map_png, read_label_map
 from seggen_d2.segmentation.panoptic import read_panoptic_png
 from seggen_d2.segmentation.rle import decode_mask
 from seggen_d2.sources import load_dataset, read_sample
@@ -143,6 +143,23 @@ def test_webdataset_reads_the_shards(bank, tmp_path):
     for number, row in enumerate(rows):
         assert row["jpg"] == sample(number).image and np.array_equal(read_label_map(row["png"]), labels(number))
         assert json.loads(row["json"])["caption"] == sample(number).caption
+
+
+def test_the_recipe_for_webdataset_keeps_ids_past_255(tmp_path, monkeypatch):
+    pytest.importorskip("webdataset")
+    wide = Categories.from_names((f"class {number}" for number in range(300)), ignore_id=65535)
+    ids = np.arange(44, 300).reshape(16, 16)
+    made = sample(0, mask=label_map_png(ids), histogram=np.bincount(ids.ravel(), minlength=300))
+    BankWriter(tmp_path / "bank", info(categories=wide, palette=default_palette(300))).write_shard("imgsyn-00000", [made])
+    bank = Bank(tmp_path / "bank")
+    export_bank(bank, tmp_path / "out" / "wds", ExportOptions("webdataset"))
+    bank.close()
+    monkeypatch.chdir(tmp_path)
+    told = (Path(__file__).parents[1] / "docs" / "export.md").read_text().split("```python\n")[1:]
+    names: dict = {}
+    exec(next(part.split("```")[0] for part in told if "wds.WebDataset" in part), names)
+    image, mask, facts = next(iter(names["samples"]))
+    assert image.size == (16, 16) and np.array_equal(mask, ids) and facts["caption"] == made.caption
 
 
 def test_datasets_reads_the_tables(bank, coco_banks, tmp_path):

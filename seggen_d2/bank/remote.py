@@ -186,7 +186,10 @@ class RemoteStore:
             return
 
     def sweep(self, name: str) -> None:
-        """Local temporary files of killed writers; in the store itself nothing is left of an object not put whole."""
+        """Local temporary files of killed writers.
+
+        What a store keeps of an object that was put in parts and not finished is no object: a rule of the store removes it.
+        """
         for held in (cache_folder() / "outgoing").glob("*"):
             with suppress(FileNotFoundError):
                 if time.time() - held.stat().st_mtime > _ABANDONED:
