@@ -26,7 +26,7 @@ from seggen_d2.bank.inspect.pictures import id_picture
 from seggen_d2.bank.inspect.real import real_frequencies
 from seggen_d2.bank.inspect.survey import survey_bank
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.segmentation import histogram, label_map_png
+from seggen_d2.segmentation import Categories, Category, histogram, label_map_png
 from seggen_d2.segmentation.masks import Segment, SegmentMask, SemanticMask
 from seggen_d2.sources import load_dataset
 
@@ -136,8 +136,21 @@ def test_segments_and_objects_are_told_apart(tmp_path, task):
         assert np.array_equal(found[..., 0], pixels(data["reals"][shown["source"]]["ids"])[..., 0])
 
 
+def test_a_bank_whose_samples_were_all_rejected_shows_why(tmp_path):
+    BankWriter(tmp_path / "bank", info()).write_shard("imgsyn-00000", [], [Rejection("imgsyn-1", "scene 1", "one class alone")])
+    text = inspect_bank(Bank(tmp_path / "bank"), tmp_path / "page.html").read_text()
+    assert "one class alone" in text and "imgsyn-1" in text and "<b>0</b><span>samples</span>" in text
+    assert read_page(tmp_path / "page.html")["samples"] == []
+
+
+def test_semantic_labels_need_not_agree_on_what_is_a_thing(world, tmp_path):
+    spec = yaml.safe_load((world / "dataset.yaml").read_text())
+    (world / "stuff.yaml").write_text(yaml.safe_dump({**spec, "categories": ["sky", "road", "car"]}))
+    assert read_page(inspect_bank(Bank(world / "bank"), tmp_path / "page.html", dataset=world / "stuff.yaml"))["reals"]
+
+
 def test_what_does_not_fit_is_refused(world, tmp_path):
-    BankWriter(tmp_path / "empty", info()).write_shard("imgsyn-00000", [], [Rejection("a", "b", "c")])
+    BankWriter(tmp_path / "empty", info()).write_shard("imgsyn-00000", [])
     with pytest.raises(SegGenError, match="holds no sample"):
         inspect_bank(Bank(tmp_path / "empty"), tmp_path / "page.html")
     spec = yaml.safe_load((world / "dataset.yaml").read_text())
@@ -187,6 +200,20 @@ def test_a_browser_draws_samples_beside_their_real_images(world, browser):
     assert browser.run("document.querySelectorAll('#cards .real').length") == 4  # scene 2 is not in the dataset
     middle = "[...document.querySelector('.synthetic canvas:last-child').getContext('2d').getImageData(136, {y}, 1, 1).data].slice(0, 3)"
     assert [browser.run(middle.format(y=y)) for y in (24, 88, 152)] == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]  # sky, road, car
+
+
+def test_texts_of_strangers_run_nothing_and_real_images_are_looked_up_by_name(tmp_path, browser):
+    odd = "</script><img src=x onerror=\"document.title='run'\">"
+    wide = Categories((Category(odd), Category("a & b"), Category("car", isthing=True)))
+    made = [sample(n, caption=odd, source_id="constructor") for n in range(2)]
+    BankWriter(tmp_path / "bank", info(categories=wide)).write_shard("imgsyn-00000", made, [Rejection("k", odd, odd)])
+    inspect_bank(Bank(tmp_path / "bank"), tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    assert browser.run("document.title").startswith("Bank bank") and browser.run("document.querySelectorAll('img').length") == 0
+    assert browser.run("document.querySelector('.caption').textContent") == odd
+    assert browser.run("document.querySelectorAll('.row.real').length") == 0
+    browser.run("[...document.querySelectorAll('button[data-class]')].find((each) => each.textContent.startsWith('</script>')).click()")
+    assert browser.run("document.getElementById('class').value") == odd and browser.run("document.querySelectorAll('.card').length") == 2
 
 
 def test_a_browser_names_the_class_under_the_pointer(world, browser):

@@ -64,12 +64,13 @@ def inspect_bank(bank: Bank, output: str | os.PathLike, options: InspectOptions 
         ``output``.
 
     Raises:
-        SegGenError: the bank is empty or a shown sample is damaged, or the dataset is of another task or label space.
+        SegGenError: the bank is empty (one whose samples were all rejected is not), a shown sample is damaged, or the dataset
+            is of another task or label space.
     """
     options = options or InspectOptions()
-    if not len(bank):
-        raise SegGenError(f"bank {bank.root} holds no sample", expected="one or more", found=f"{len(bank.rejections())} rejected ones",
-                          remedy="go on with the command that makes it, or look at the rejections in its index")
+    if not len(bank) and not bank.rejections():
+        raise SegGenError(f"bank {bank.root} holds no sample", expected="one or more, or rejected ones", found="none",
+                          remedy="go on with the command that makes it")
     source = _open_source(bank, dataset) if dataset else None
     survey = survey_bank(bank, options.samples, options.seed)
     records = [bank.record(number) for number in survey.chosen]
@@ -83,7 +84,7 @@ def inspect_bank(bank: Bank, output: str | os.PathLike, options: InspectOptions 
 
 def _open_source(bank: Bank, dataset: str | os.PathLike) -> Source:
     source = load_dataset(dataset, task=bank.info.task)
-    check_same_categories(source.categories, bank.info.categories, a_is=f"dataset {dataset}", b_is=f"bank {bank.root}")
+    check_same_categories(source.categories, bank.info.categories, a_is=f"dataset {dataset}", b_is=f"bank {bank.root}", things=bank.info.task != "semantic")
     return source
 
 

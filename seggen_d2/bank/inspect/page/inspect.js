@@ -146,7 +146,7 @@ function card(sample) {
     element("div", { className: "top" }, element("b", { textContent: sample.key }), element("span", { className: "badge", textContent: sample.strategy }),
       element("span", { textContent: `from ${sample.source} · ${sample.width} x ${sample.height} · seed ${sample.seed}` })),
     element("p", { className: "caption", textContent: sample.caption }), pictures("synthetic", sample));
-  if (byId("real").checked && data.reals[sample.source]) made.append(pictures("real", data.reals[sample.source]));
+  if (byId("real").checked && Object.hasOwn(data.reals, sample.source)) made.append(pictures("real", data.reals[sample.source]));
   made.append(chips(sample), element("div", { className: "scores", textContent: scores }));
   return made;
 }
