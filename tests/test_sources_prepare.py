@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,7 @@ from PIL import Image
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.sources import load_dataset, read_sample
 from seggen_d2.sources.color_table import read_color_table
+from seggen_d2.sources.folder import images_below
 from seggen_d2.sources.prepare_ade20k import prepare_ade20k, read_names
 from seggen_d2.sources.prepare_coco import CocoPart, prepare_coco
 from seggen_d2.sources.prepare_configs import ConfigOptions, iterations, write_configs
@@ -82,19 +84,67 @@ def test_nothing_is_done_twice_and_a_changed_mask_is_made_again(tmp_path):
     given = options(tmp_path, "ade", reduce_zero=True)
     prepare_folder(given, tmp_path / "out")
     files = sorted((tmp_path / "out").rglob("*"))
-    before = {file: file.stat().st_mtime_ns for file in files if file.suffix == ".png"}
+    before = {file: file.stat().st_ctime_ns for file in files if file.suffix == ".png"}
     again = prepare_folder(given, tmp_path / "out")
-    assert again.done_before == ("train", "val") and before == {file: file.stat().st_mtime_ns for file in before}
+    assert again.done_before == ("train", "val") and before == {file: file.stat().st_ctime_ns for file in before}
     first = next(iter(before))
     first.unlink()
     assert len(prepare_folder(given, tmp_path / "out").done_before) == 1 and first.is_file()
-    assert sum(file.stat().st_mtime_ns != time for file, time in before.items()) == 1
+    assert sum(file.stat().st_ctime_ns != time for file, time in before.items()) == 1
     mask = tmp_path / "ade" / "day" / "v0_000.png"
     Image.fromarray(np.full((20, 24), 3, np.uint8)).save(mask)
     prepare_folder(given, tmp_path / "out")
     assert (np.asarray(Image.open(tmp_path / "out" / "masks" / "day" / "v0_000.png")) == 2).all()
     with pytest.raises(SegGenError, match="begun with other options"):
         prepare_folder(options(tmp_path, "ade", reduce_zero=True, ignore_id=254), tmp_path / "out")
+
+
+def test_a_mask_that_is_replaced_by_an_older_file_is_made_again(tmp_path):
+    """Archives are unpacked with the times of their files."""
+    write_folder(tmp_path)
+    given, mask = options(tmp_path, "ade", reduce_zero=True), tmp_path / "ade/day/v0_000.png"
+    prepare_folder(given, tmp_path / "out")
+    Image.fromarray(np.full((20, 24), 3, np.uint8)).save(mask)
+    os.utime(mask, (1e9, 1e9))
+    prepare_folder(given, tmp_path / "out")
+    assert (np.asarray(Image.open(tmp_path / "out/masks/day/v0_000.png")) == 2).all()
+
+
+def test_a_colour_table_that_is_mended_makes_the_masks_again(tmp_path):
+    """Also those that the table of a stopped command had made."""
+    write_folder(tmp_path)
+    given, table = options(tmp_path, "colors", colors=str(tmp_path / "table.txt")), tmp_path / "table.txt"
+    strange = np.full((20, 24, 3), 9, np.uint8)
+    Image.fromarray(strange).save(tmp_path / "colors/day/v0_000.png")
+    with pytest.raises(SegGenError, match="colours that the table lacks"):
+        prepare_folder(given, tmp_path / "out")
+    table.write_text("70 130 180 road\n128 64 128 sky\n0 0 142 car\n0 0 0 void\n9 9 9 void\n")
+    made = [prepare_folder(given, tmp_path / "out").done_before for _ in range(2)]
+    assert made == [(), ("train", "val")]
+    table.write_text(TABLE + "9 9 9 void\n")
+    assert prepare_folder(given, tmp_path / "out").done_before == ()
+    for mask in (tmp_path / "out/masks/day").iterdir():
+        wanted = np.asarray(Image.open(tmp_path / "ids/day" / mask.name)) if mask.stem != "v0_000" else 255
+        assert (np.asarray(Image.open(mask)) == wanted).all(), mask
+
+
+def test_options_may_be_mended_until_all_is_well_and_other_ones_then_touch_nothing(tmp_path):
+    write_folder(tmp_path)
+    with pytest.raises(SegGenError, match="unknown ids(.|\n)*id 2 on"):
+        prepare_folder(options(tmp_path, categories=("road", "sky"), things=()), tmp_path / "out")
+    mended = options(tmp_path, categories=("road", "sky"), things=(), changed=("2=255",))
+    prepare_folder(mended, tmp_path / "out")
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    with pytest.raises(SegGenError, match="begun with other options(.|\n)*val_share: 0.25"):
+        prepare_folder(replace(mended, val_share=0.5), tmp_path / "out")
+    assert before == {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+
+
+def test_hidden_folders_hold_no_photos(tmp_path):
+    for name in ("a.jpg", "b/c.PNG", ".ipynb_checkpoints/a-checkpoint.jpg", "b/.d.jpg"):
+        (tmp_path / ".x" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / ".x" / name).touch()
+    assert [file.name for file in images_below(tmp_path / ".x")] == ["a.jpg", "c.PNG"]
 
 
 def test_groups_are_never_torn_apart_and_new_images_move_no_old_one():

@@ -16,8 +16,9 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The image files below ``folder`` by name; hidden ones are none."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.name[0] != ".")
+    """The image files below ``folder`` by name; hidden ones, and those in hidden folders (notebooks' checkpoints), are none."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
+    return sorted(p for p in found if not any(part[0] == "." for part in p.relative_to(folder).parts))
 
 
 @dataclass(frozen=True)

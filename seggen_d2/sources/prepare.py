@@ -82,7 +82,7 @@ def prepare(
     """Convert what must be, check everything, write ``output/train.yaml`` and ``val.yaml``.
 
     A side whose files are those of the last time is left. After a stop the same call goes on: masks that were
-    converted are kept.
+    converted are kept, unless another colour table or other ids have come in between.
 
     Args:
         output: the folder to write; photos are never copied there.
@@ -96,11 +96,11 @@ def prepare(
         SegGenError: masks or annotations cannot be used, or the folder was made with other options.
     """
     output = Path(output)
-    check_same_options(output, json.loads(json.dumps(dict(options))), OPTIONS)  # as it will be read: tuples become lists
-    state = read_json(output / STATE, "note of a preparation") if (output / STATE).is_file() else {}
+    check_begun(output, options)
+    state = _state(output, splits, relabel)
     photos, before, categories, task = {}, [], None, ""
     for split in splits:
-        print_of = _print(split)
+        print_of = _print(split, relabel)
         done = state.get(split.side, {})
         path = output / f"{split.side}.yaml"
         if done.get("from") != print_of or not path.is_file() or not all(os.path.isfile(file.output) for file in split.masks if file.output):
@@ -111,7 +111,36 @@ def prepare(
             before.append(split.side)
         source = load_dataset(path)
         photos[split.side], categories, task = done["photos"], source.categories, source.task
+    write_json(output / OPTIONS, _plain(options))  # only now: until all is well, options may still be mended
     return Prepared(output, photos, categories, task, tuple(before), tuple(remarks))
+
+
+def check_begun(output: Path, options: Mapping[str, Any]) -> None:
+    """What was prepared in ``output`` was prepared with ``options``; to be asked before anything is written there.
+
+    Raises:
+        SegGenError: with others; they are listed.
+    """
+    if (output / OPTIONS).is_file():
+        check_same_options(output, _plain(options), OPTIONS)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will be read: tuples become lists."""
+    return json.loads(json.dumps(dict(options)))
+
+
+def _state(output: Path, splits: Sequence[Split], relabel: Relabel | None) -> dict[str, Any]:
+    """The note of the last time; masks that were converted in another way are taken away first."""
+    state = read_json(output / STATE, "note of a preparation") if (output / STATE).is_file() else {}
+    way = fingerprint(repr(relabel).encode())
+    if state.get("masks", way) != way:
+        for file in (file for split in splits for file in split.masks if file.output):
+            Path(file.output).unlink(missing_ok=True)
+    if state.get("masks") != way:
+        state["masks"] = way
+        write_json(output / STATE, state)
+    return state
 
 
 def _make(path: Path, split: Split, relabel: Relabel | None, workers: int) -> int:
@@ -128,11 +157,11 @@ def _make(path: Path, split: Split, relabel: Relabel | None, workers: int) -> in
     return count
 
 
-def _print(split: Split) -> str:
-    """A fingerprint of what a side follows from: names, sizes and times, not contents."""
+def _print(split: Split, relabel: Relabel | None) -> str:
+    """A fingerprint of what a side follows from: names, sizes and times of files, not contents, and how masks are converted."""
     names = [name for file in split.masks for name in (file.photo, file.mask)]
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name in (*names, *split.sources) for stat in [os.stat(name)]]
-    return fingerprint(repr((sorted(split.spec.items(), key=str), facts)).encode())
+    return fingerprint(repr((sorted(split.spec.items(), key=str), facts, relabel)).encode())
 
 
 def write_yaml(path: Path, values: Mapping[str, Any], header: Sequence[str] = ()) -> None:

@@ -12,7 +12,7 @@ from seggen_d2.foundation.errors import SegGenError, check_choice
 from .coco import read_coco_file
 from .coco_panoptic import CocoPanopticSource
 from .places import folder_content, need_counts, need_folder
-from .prepare import Prepared, Split, category_items, place, prepare
+from .prepare import Prepared, Split, category_items, check_begun, place, prepare
 from .prepare_json import json_splits, json_task
 from .relabel import MaskFile, Relabel
 from .splits import write_list
@@ -64,6 +64,8 @@ def prepare_coco(
     """
     check_choice("task", task, TASKS)
     output, json_of = Path(output), "instance" if task == "instance" else "panoptic"
+    options = {"task": task, "allow_counts": allow_counts}
+    check_begun(output, options)
     if part:
         _check_task(part.json, json_of)
         splits, _ = json_splits(part, output)
@@ -75,7 +77,7 @@ def prepare_coco(
     relabel = None
     if task == "semantic":
         relabel, splits = _semantic(splits, output)
-    return prepare(output, splits, relabel, {"task": task, "allow_counts": allow_counts}, workers=workers, remarks=remarks)
+    return prepare(output, splits, relabel, options, workers=workers, remarks=remarks)
 
 
 def _sides(root: Path, output: Path, task: str) -> list[Split]:

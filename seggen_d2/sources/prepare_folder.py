@@ -14,7 +14,7 @@ from .category_list import read_categories
 from .color_table import ColorTable, read_color_table
 from .folder import images_below
 from .places import folder_content, need_folder
-from .prepare import Prepared, Split, category_items, place, prepare
+from .prepare import Prepared, Split, category_items, check_begun, place, prepare
 from .prepare_json import json_splits
 from .relabel import MaskFile, Relabel
 from .splits import read_list, split_ids, write_list
@@ -72,6 +72,7 @@ def prepare_folder(options: FolderOptions, output: str | os.PathLike, *, workers
     output = Path(output)
     _check(options)
     check_range("limit", options.limit, 0, 10**9)
+    check_begun(output, asdict(options))
     need_folder(options.images, "folder of photos", "photos, in folders of folders if you like")
     if options.json:
         splits, remarks = json_splits(options, output)

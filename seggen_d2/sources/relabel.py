@@ -61,7 +61,7 @@ class Relabel:
     def __call__(self, file: MaskFile) -> str:
         """What was wrong with the mask, or "".
 
-        An output that exists, is no older than its mask and has its photo's size is left.
+        An output that bears its mask's time and has its photo's size is left.
         """
         try:
             size = image_size(file.photo)
@@ -90,12 +90,14 @@ class Relabel:
         return labels
 
     def _make(self, file: MaskFile, size: tuple[int, int]) -> None:
+        times = os.stat(file.mask)
         labels = self.labels(file)
         if labels.shape != size:
             raise SegGenError(f"image {file.photo} and its mask {file.mask} differ in size", expected=f"a mask of {size[0]} x {size[1]} (H x W)",
                               found=f"{labels.shape[0]} x {labels.shape[1]}", remedy="pair each image with its own mask")
         if file.output:
             write_bytes(file.output, label_map_png(labels))
+            os.utime(file.output, ns=(times.st_atime_ns, times.st_mtime_ns))  # another mask, be it an older one, is told by it
 
 
 def _ids(path: str) -> np.ndarray:
@@ -110,7 +112,7 @@ def _ids(path: str) -> np.ndarray:
 
 def _is_made(file: MaskFile, size: tuple[int, int]) -> bool:
     output = Path(file.output)
-    if not output.is_file() or output.stat().st_mtime_ns < os.stat(file.mask).st_mtime_ns:
+    if not output.is_file() or output.stat().st_mtime_ns != os.stat(file.mask).st_mtime_ns:
         return False
     return image_size(file.output) == size
 
