@@ -90,6 +90,16 @@ def test_semantic_masks_come_back_exactly():
     assert (decoded.specks, decoded.holes, decoded.lost) == (0, 0, 0) and not codec.unsure(codec.encode(semantic())).any()
 
 
+@pytest.mark.parametrize("make", [panoptic, instance])
+def test_edges_are_sure_and_colours_between_are_not(make):
+    codec = mask_codec(make().task, PALETTE, ITEMS)
+    rgb = codec.encode(make())
+    assert (rgb == PALETTE.edge_color).all(-1).any() and not codec.unsure(rgb).any()
+    rgb[0, :7] = (PALETTE.colors[0].astype(int) + PALETTE.edge_color) // 2
+    assert np.argwhere(codec.unsure(rgb)).tolist() == [[0, place] for place in range(7)]
+    assert mask_codec("semantic", PALETTE, ITEMS).unsure(np.full((2, 2, 3), PALETTE.edge_color)).all()
+
+
 @pytest.mark.parametrize("edges", ["all", "touching"])
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 def test_segments_come_back(width, edges):

@@ -78,7 +78,10 @@ class ColorCodec:
         return np.sqrt((difference**2).sum(-1))
 
     def unsure(self, rgb: np.ndarray) -> np.ndarray:
-        """``(H, W)`` bool: pixels farther from their colour than a quarter of the palette's smallest distance."""
+        """``(H, W)`` bool: pixels farther from their label's colour than a quarter of the palette's smallest distance.
+
+        The edge's colour is none of a label map's: its pixels are unsure.
+        """
         return self.distance(rgb, self.decode(rgb)) > self.palette.min_distance() / 4
 
 

@@ -44,7 +44,7 @@ class MaskCodec(Protocol):
         """The mask that ``(H, W, 3)`` uint8 RGB shows."""
 
     def unsure(self, rgb: np.ndarray) -> np.ndarray:
-        """``(H, W)`` bool: pixels far from every colour of the palette (see :meth:`ColorCodec.unsure`)."""
+        """``(H, W)`` bool: pixels farther from each colour of the task's maps than a quarter of the palette's smallest distance."""
 
     def to_json(self) -> dict[str, Any]:
         """What decides the colour maps beside palette and categories: :func:`mask_codec`'s keyword arguments."""

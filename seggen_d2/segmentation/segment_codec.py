@@ -58,7 +58,10 @@ class SegmentCodec:
     def __init__(self, task: str, palette: Palette, categories: Categories, edge_width: int, edges: str):
         self.task, self.categories, self.edge_width, self.edges = task, categories, edge_width, edges
         self.colors = ColorCodec(palette, categories.ignore_id)
-        self.unsure = self.colors.unsure
+
+    def unsure(self, rgb: np.ndarray) -> np.ndarray:
+        """See :meth:`MaskCodec.unsure`; edges are colours like others."""
+        return self.colors.distance_to(rgb, self.colors.nearest(rgb)) > self.colors.palette.min_distance() / 4
 
     def to_json(self) -> dict[str, Any]:
         return {"edge_width": self.edge_width, "edges": self.edges}
