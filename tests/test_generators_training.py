@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -173,6 +174,34 @@ def test_an_optimizers_tensors_are_the_optimizer():
     assert all(torch.equal(value, optimizer_tensors(second)[key]) for key, value in tensors.items())
 
 
+class Wrapping(torch.optim.AdamW):
+    """Like bitsandbytes' 8-bit Adam: bytes and one table for all as state, wrapped in a dictionary when they are told."""
+
+    table = torch.linspace(-1, 1, 256)
+
+    def step(self, closure=None):
+        for parameter in (p for group in self.param_groups for p in group["params"]):
+            self.state[parameter].setdefault("state1", torch.zeros(parameter.shape, dtype=torch.uint8)).add_(3)
+            self.state[parameter].update(qmap1=self.table, step=self.state[parameter].get("step", 0) + 1)
+
+    def state_dict(self):
+        told = super().state_dict()
+        wrapped = {number: {"step": state["step"], "wrapped": {key: state[key] for key in ("state1", "qmap1")}}
+                   for number, state in told["state"].items()}
+        return {**told, "state": wrapped}
+
+
+def test_a_state_of_eight_bits_is_written_and_read(tmp_path):
+    first, second = (Wrapping([torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.ones(2, 2))]) for _ in range(2))
+    first.step()
+    first.step()
+    state = States(tmp_path, 1).write(2, {"optimizer": optimizer_tensors(first)}, {})
+    load_optimizer(second, read_part(state, "optimizer"))
+    for ours, theirs in zip(second.state.values(), first.state.values(), strict=True):
+        assert ours["step"] == 2 and torch.equal(ours["qmap1"], theirs["qmap1"])
+        assert torch.equal(ours["state1"].to(torch.uint8), theirs["state1"]) and int(ours["state1"].sum()) == 24
+
+
 def test_eight_bit_adam_is_bitsandbytes(monkeypatch):
     parameters = [torch.nn.Parameter(torch.ones(2))]
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
@@ -225,6 +254,11 @@ def test_smallest_can_be_best_and_a_figure_must_be_there(tmp_path):
     assert facts["best"]["step"] == 4
     with pytest.raises(SegGenError, match="measures no unsure"):
         validated(tmp_path / "b", Measure(1.0), best=("unsure", "min"))
+
+
+def test_a_figure_that_is_no_number_is_never_better(tmp_path):
+    facts, _ = validated(tmp_path, Measure(math.nan, 1.0, math.nan))
+    assert facts["best"] == {"step": 4, "figures": {"miou": 1.0}}
 
 
 def test_the_best_survives_a_stop(tmp_path):

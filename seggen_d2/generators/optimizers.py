@@ -42,10 +42,13 @@ def make_schedule(name: str, optimizer: torch.optim.Optimizer, *, warmup_steps: 
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimizer's moments and counts as ``{"PARAMETER.NAME": tensor}``; plain numbers keep their kind in the name."""
+    """The optimizer's moments and counts as ``{"PARAMETER.NAME": tensor}``; plain numbers keep their kind in the name.
+
+    They are read from the optimizer itself: bitsandbytes' ``state_dict`` wraps its tensors in a dictionary of their own.
+    """
     named, seen = {}, set()
-    for number, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
+    for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+        for name, value in optimizer.state.get(parameter, {}).items():
             if not isinstance(value, torch.Tensor):
                 named[f"{number}.{name}:{type(value).__name__}"] = torch.tensor(value)
             else:  # bitsandbytes' tables are one tensor for all; a safetensors file holds none twice

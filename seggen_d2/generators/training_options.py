@@ -135,8 +135,10 @@ class Validation:
         name, way = self.best
         if name not in figures:
             raise SegGenError(f"validation measures no {name}", expected=name, found=", ".join(figures))
-        if than is None or not math.isfinite(figures[name]):
-            return than is None
+        if than is None or not math.isfinite(than[name]):
+            return than is None or math.isfinite(figures[name])
+        if not math.isfinite(figures[name]):
+            return False
         return figures[name] > than[name] if way == "max" else figures[name] < than[name]
 
 
