@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from seggen_d2.generators.directory import load_generator
 from seggen_d2.generators.examples import build_examples
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.held_out import HeldOut, ValidationOptions
-from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.generators.sampling import Distilled, SamplerOptions
 from seggen_d2.generators.segmenter import load_segmenter, match_classes
 from seggen_d2.generators.validation import Mask2ImgValidation, Text2MaskValidation
 from seggen_d2.segmentation import Categories, default_palette
@@ -68,6 +69,13 @@ def _painter(monkeypatch, paint):
 def _judge(held_out):
     """A segmenter that reads images as colour maps."""
     return lambda images: np.stack([held_out.codec.decode(image).mask.labels() for image in images])
+
+
+@pytest.mark.parametrize("name, sampler", [("distilled", {"steps": 4, "guidance": 1.0, "distilled": Distilled("lcm.safetensors")}),
+                                           ("strength", {"strength": 0.5})])
+def test_samplers_that_would_spoil_a_training_are_refused(name, sampler):
+    with pytest.raises(SegGenError, match=f"validation: sampler: {name} cannot be used"):
+        ValidationOptions(sampler=SamplerOptions(**sampler))
 
 
 def test_batches_are_of_one_size_and_the_same_each_time(held_out):
@@ -204,7 +212,12 @@ def test_categories_that_a_segmenter_does_not_know_are_named():
     assert match_classes(Categories.from_names(["bed", "crib"]), {0: "crib, bed", 1: "bed", 2: "crib"}, "x") == [1, 2]
 
 
-def test_what_is_no_segmenter_is_refused(tmp_path, tiny_base):
+def test_what_is_no_segmenter_is_refused(tmp_path, tiny_base, tiny_segmenter):
+    shutil.copytree(tiny_segmenter[0], tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(SegGenError, match="cut cannot be opened"):
+        load_segmenter(tmp_path / "cut", CATEGORIES)
     with pytest.raises(SegGenError, match="cannot be opened"):
         load_segmenter(tmp_path / "nowhere", CATEGORIES)
     with pytest.raises(SegGenError, match="is no segmenter that can judge images(.|\n)*clip_text_model"):

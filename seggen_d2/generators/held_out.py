@@ -44,6 +44,11 @@ class ValidationOptions:
         check_range("validation: pictures", self.pictures, 2, 10**6)
         check_range("validation: batch", self.batch, 1, 4096)
         check_range("validation: copy_distance", self.copy_distance, 0, 1)
+        odd = [name for name, plain in (("distilled", not self.sampler.distilled), ("strength", self.sampler.strength == 1)) if not plain]
+        if odd:
+            raise SegGenError(f"validation: sampler: {' and '.join(odd)} cannot be used along a training", expected="no such key",
+                              found=", ".join(f"{name}: {getattr(self.sampler, name)}" for name in odd),
+                              remedy="leave it out: distilled weights would stay in what is trained, and a photo to start from shows its mask")
 
 
 @dataclass(frozen=True)

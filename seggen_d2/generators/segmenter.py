@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING, MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING
@@ -89,7 +90,7 @@ def load_segmenter(name: str | os.PathLike, categories: Categories, device: str 
 def _opened(name: str | os.PathLike, load: Any) -> Any:
     try:
         return load()
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise SegGenError(f"segmenter {name} cannot be opened", expected="a transformers folder (config.json, model.safetensors) or a hub name",
                           found=str(error).splitlines()[0][:200],
                           remedy="check the path; a training of this package leaves one as OUTPUT_DIR/model_final") from error
