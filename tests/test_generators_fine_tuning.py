@@ -22,6 +22,7 @@ from seggen_d2.generators.dry_run import dry_run, needs_text
 from seggen_d2.generators.fine_tuning import Work, train_generator
 from seggen_d2.generators.lora import LoraOptions
 from seggen_d2.generators.objectives import LossOptions
+from seggen_d2.generators.prediction import PromptMemory
 from seggen_d2.generators.sampler_options import SamplerOptions
 from seggen_d2.generators.states import States
 from seggen_d2.segmentation import Categories, default_palette
@@ -77,6 +78,16 @@ def test_the_saved_base_is_exact_though_it_was_held_in_halves(toy_folder, tiny_b
         assert all(torch.equal(a, b.half()) for a, b in zip(getattr(saved, part).half().parameters(), getattr(base, part).parameters()))
     trained = States(tmp_path / "training" / "state", 2).newest() / "trained.safetensors"
     assert trained.stat().st_size < 1.1 * 4 * sum(p.numel() for p in saved.controlnet.parameters())
+
+
+def test_captions_left_out_are_in_sampling_what_they_were_in_training(toy_folder, tiny_base, tmp_path, make_generator_options):
+    shutil.copytree(tiny_base, tmp_path / "base")
+    index = json.loads((tmp_path / "base" / "model_index.json").read_text())
+    (tmp_path / "base" / "model_index.json").write_text(json.dumps({**index, "force_zeros_for_empty_prompt": False}))
+    for kind in ("text2mask", "mask2img"):
+        train_generator(kind, make_generator_options(toy_folder, tmp_path / "base", steps=1), tmp_path / kind)
+        empty, pooled = PromptMemory(load_generator(tmp_path / kind / "model", kind)).no_caption(1)
+        assert not empty.any() and not pooled.any()
 
 
 # -- what stays apart ------------------------------------------------------------------------------------------------

@@ -153,6 +153,7 @@ class Work:
         pipeline = load_base(self.options.base, config=self.options.base_config)
         for network in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
             network.requires_grad_(False)
+        pipeline.register_to_config(force_zeros_for_empty_prompt=True)  # what captions that are left out become in training
         return pipeline
 
     def examples(self, folder: Path, *, limit: int = 0) -> LabelledExamples:
