@@ -8,7 +8,7 @@ from seggen_d2.foundation.cli import run_command
 
 SURVIVAL = """Send a dataset's masks through colours, a VAE and back, at the size that generators work at, and tell what
 survives: IoU a class (PQ for segments), the smallest object, the classes that will be lost and which to merge them with.
-It needs no training. SDXL's VAE takes some 20 seconds an image on one CPU core, a tenth of a second on a GPU."""
+It needs no training; a GPU is used where there is one. The bar shows how long the rest takes; --limit takes fewer images."""
 
 EXAMPLES = """
 examples:
