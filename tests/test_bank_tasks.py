@@ -188,6 +188,7 @@ def instance_sample(**changes):
         ("panoptic", panoptic_sample(segments=({**panoptic_sample().segments[0], "category_id": 3},)), "category_id 0 to 2"),
         ("panoptic", panoptic_sample(segments=({"id": 1, "category_id": 0},)), "lacks iscrowd, bbox, area"),
         ("instance", instance_sample(segmentation=[]), "unfit shape"),
+        ("instance", instance_sample(bbox=[2, 2, 4, 4], bbox_mode=0), "bbox_mode 1(.|\n)*bbox_mode 0"),
         ("instance", instance_sample(segmentation=[[1.0, 2.0, 3.0, 4.0]]), "6 coordinates or more"),
         ("instance", instance_sample(segmentation=instance_sample().annotations[0]["rle"]), "unfit shape"),
         ("instance", instance_sample(rle=encode_mask(np.ones((16, 15), bool))), "16 x 15"),

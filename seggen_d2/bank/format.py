@@ -46,7 +46,7 @@ class Sample:
         height: pixels.
         width: pixels.
         histogram: ``(N,)`` integers, pixels of each category; ignored pixels count nowhere.
-        segments: of a panoptic sample: ``id, category_id`` (the bank's), ``iscrowd, bbox, area`` of each segment.
+        segments: of a panoptic sample: ``id, category_id`` (the bank's), ``iscrowd, bbox`` (x, y, width, height), ``area`` of each.
         annotations: of an instance sample: ``category_id, iscrowd, bbox, bbox_mode, area, segmentation`` (polygons,
             for programs that take nothing else) and ``rle`` (the exact mask) of each object.
     """

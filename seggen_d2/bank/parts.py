@@ -12,6 +12,7 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation.outlines import LEAST
 from seggen_d2.segmentation.panoptic import MAX_SEGMENT_ID, VOID, read_panoptic_png
 from seggen_d2.segmentation.rle import rle_size
+from seggen_d2.sources.coco_instance import XYWH_ABS
 from seggen_d2.sources.coco_panoptic import check_segments
 
 from .format import PARTS, Sample
@@ -49,11 +50,12 @@ def _check_part(part: dict[str, Any], needed: Sequence[str], categories: int, wh
     missing = [key for key in needed if key not in part]
     if missing:
         raise SegGenError(f"{where}: one lacks {', '.join(missing)}", expected=", ".join(needed), found=", ".join(part))
-    if not 0 <= part["category_id"] < categories or len(part["bbox"]) != 4:
+    mode = part.get("bbox_mode", XYWH_ABS)
+    if not 0 <= part["category_id"] < categories or len(part["bbox"]) != 4 or mode != XYWH_ABS:
         raise SegGenError(
             f"{where}: one does not fit the bank",
-            expected=f"category_id 0 to {categories - 1}, bbox of 4 numbers",
-            found=f"category_id {part['category_id']}, bbox {part['bbox']}",
+            expected=f"category_id 0 to {categories - 1}, bbox of 4 numbers, bbox_mode {XYWH_ABS} (x, y, width, height)",
+            found=f"category_id {part['category_id']}, bbox {part['bbox']}, bbox_mode {mode}",
         )
 
 

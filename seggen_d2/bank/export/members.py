@@ -74,7 +74,7 @@ def _write_part(bank: Bank, keys: list[str], targets: list[Target]) -> int:
         folder, kind = os.fspath(target.folder), target.kind
         for key in keys:
             path = f"{folder}/{key}.{kind}"
-            if not os.path.exists(path):
+            if not is_there(path):
                 data = bank.read(key, kind, check=bank.check)
                 _put(path, target.change(data) if target.change else data)
     return len(keys)
@@ -83,6 +83,14 @@ def _write_part(bank: Bank, keys: list[str], targets: list[Target]) -> int:
 def _put(path: str, data: bytes) -> None:
     with placed(path) as part, open(part, "wb", buffering=0) as file:
         file.write(data)
+
+
+def is_there(path: str | os.PathLike) -> bool:
+    """Whether an earlier run wrote the file; one that is empty lost its bytes with the machine's power, as files are not synced."""
+    try:
+        return os.stat(path).st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

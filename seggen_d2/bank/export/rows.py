@@ -15,7 +15,7 @@ from seggen_d2.foundation.files import parse_json, write_bytes
 
 from ..format import KINDS, PARTS
 from .begin import check_room, licences
-from .members import in_turn, placed
+from .members import in_turn, is_there, placed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +46,7 @@ def export_parquet(bank: Bank, folder: Path, split: str = "train", file_bytes: i
     with tqdm(total=len(bank), desc="export", unit="sample") as bar:
         for number, rows in enumerate(files):
             path = folder / "data" / f"{split or 'train'}-{number:05d}-of-{len(files):05d}.parquet"
-            if not path.exists():
+            if not is_there(path):
                 _write(bank, rows, columns, path, schema)
             bar.update(len(rows))
     write_bytes(folder / CARD, _card(bank, split or "train").encode())

@@ -18,7 +18,7 @@ from seggen_d2.foundation.files import write_json
 from ..format import BLOCK, KINDS, index_name, tar_header, tar_name
 from ..store import LocalStore, Store
 from .begin import check_room, licences
-from .members import in_turn, placed
+from .members import in_turn, is_there, placed
 
 if TYPE_CHECKING:
     from ..reader import Bank
@@ -54,7 +54,7 @@ def export_webdataset(bank: Bank, folder: Path) -> Path:
 
 def _copy(bank: Bank, shard: str, path: Path) -> None:
     """Copy an archive, unless it is there; a bank that is opened to be checked has its members compared first."""
-    if path.exists():
+    if is_there(path):
         return
     if not bank.check and isinstance(bank.store, LocalStore):
         with placed(path) as part:
