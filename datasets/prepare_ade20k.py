@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
-from seggen_d2.sources.prepare_command import add_arguments, finish
+from seggen_d2.sources.preparing.command import add_arguments, finish
 
 HERE = Path(__file__).resolve().parent
 
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     given = parser().parse_args()
-    from seggen_d2.sources.prepare_ade20k import prepare_ade20k
+    from seggen_d2.sources.preparing.ade20k import prepare_ade20k
 
     names = None
     if given.like:

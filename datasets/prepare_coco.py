@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
-from seggen_d2.sources.prepare_command import add_arguments, finish
+from seggen_d2.sources.preparing.command import add_arguments, finish
 
 HERE = Path(__file__).resolve().parent
 
@@ -37,7 +37,7 @@ def main() -> None:
     given = words.parse_args()
     if bool(given.root) == bool(given.json) or bool(given.images) != bool(given.json):
         words.error("give ROOT, or --images and --json (and --masks)")
-    from seggen_d2.sources.prepare_coco import CocoPart, prepare_coco
+    from seggen_d2.sources.preparing.coco import CocoPart, prepare_coco
 
     name = f"coco_{given.task}"
     output = given.output or HERE / f"coco-{given.task}"

@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
-from seggen_d2.sources.prepare_command import add_arguments, finish
+from seggen_d2.sources.preparing.command import add_arguments, finish
 
 EXAMPLES = r"""
 examples:
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     given = parser().parse_args()
-    from seggen_d2.sources.prepare_folder import FolderOptions, prepare_folder
+    from seggen_d2.sources.preparing.folder import FolderOptions, prepare_folder
 
     given.name = given.name or given.output.resolve().name
     keys = {field.name: getattr(given, field.name) for field in fields(FolderOptions)}

@@ -40,7 +40,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, toy_folder: Path) -> Pat
 @pytest.fixture(scope="session")
 def generators(tmp_path_factory: pytest.TempPathFactory, toy_folder: Path, tiny_base: Path) -> dict[str, Path]:
     """A Text2Mask and a Mask2Img after two steps: ``{kind: folder of the model}``."""
-    from seggen_d2.generators.fine_tuning import train_generator
+    from seggen_d2.generators.training.fine_tuning import train_generator
 
     folder = tmp_path_factory.mktemp("generators")
     for kind in ("text2mask", "mask2img"):
@@ -50,9 +50,9 @@ def generators(tmp_path_factory: pytest.TempPathFactory, toy_folder: Path, tiny_
 
 def generator_options(toy_folder: Path, base: Path, **training):
     """Options for a run of seconds."""
-    from seggen_d2.generators.fine_tuning import GeneratorOptions
     from seggen_d2.generators.geometry import Geometry
-    from seggen_d2.generators.training import TrainingOptions
+    from seggen_d2.generators.training.fine_tuning import GeneratorOptions
+    from seggen_d2.generators.training.loop import TrainingOptions
 
     settings = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "checkpoint_every": 2, "ema_decay": 0.9, "log_every": 1, **training}
     return GeneratorOptions(base=str(base), dataset=str(toy_folder / "dataset.yaml"), captions=str(toy_folder / "captions.parquet"),

@@ -16,9 +16,9 @@ from toy_world import write_dataset
 
 from seggen_d2.bank import BankInfo, BankWriter, Rejection, Sample
 from seggen_d2.evaluation import charts, pictures, summarise, wording
-from seggen_d2.foundation.markup import Markup, join, table, tag
 from seggen_d2.evaluation.report import make_report
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.markup import Markup, join, table, tag
 from seggen_d2.segmentation import Categories, ColorCodec, default_palette, histogram, label_map_png
 from seggen_d2.sources.toy import CATEGORIES, toy_scene
 

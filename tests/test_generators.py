@@ -18,11 +18,11 @@ from seggen_d2.captions.table import write_captions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.bases import load_base
 from seggen_d2.generators.directory import load_generator, read_card
-from seggen_d2.generators.fine_tuning import make_objective, train_generator
+from seggen_d2.generators.examples.texts import check_captions
 from seggen_d2.generators.geometry import Geometry
-from seggen_d2.generators.prompts import check_captions
-from seggen_d2.generators.sampling import noise
-from seggen_d2.generators.training import stop_noted
+from seggen_d2.generators.sampling.sampler import noise
+from seggen_d2.generators.training.fine_tuning import make_objective, train_generator
+from seggen_d2.generators.training.loop import stop_noted
 
 PLAIN = """
 import sys, diffusers, torch

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators.base_training import BaseOptions, train_base
 from seggen_d2.generators.bases import base_licence, load_base
 from seggen_d2.generators.tiny_base import TinyBaseShape
-from seggen_d2.generators.training import TrainingOptions
+from seggen_d2.generators.training.base import BaseOptions, train_base
+from seggen_d2.generators.training.loop import TrainingOptions
 
 SHAPE = TinyBaseShape(vae_channels=(8, 16), unet_channels=(32, 32), text_width=16, text_layers=1, vocabulary=560)
 STEPS = TrainingOptions(steps=2, batch=2, learning_rate=1e-3, checkpoint_every=2, ema_decay=0.9, log_every=1)

@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.bases import UNKNOWN_LICENCE, base_licence, load_base, unmet
-from seggen_d2.generators.networks import make_objective
+from seggen_d2.generators.training.networks import make_objective
 
 
 @pytest.fixture

@@ -14,16 +14,16 @@ from coco_samples import write_coco
 from PIL import Image
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators import cache as cache_module
-from seggen_d2.generators import rows as rows_module
 from seggen_d2.generators.bases import load_base
-from seggen_d2.generators.cache import CacheOptions
 from seggen_d2.generators.directory import read_card
-from seggen_d2.generators.examples import BucketOrder, build_examples
-from seggen_d2.generators.fine_tuning import train_generator
+from seggen_d2.generators.examples import cache as cache_module
+from seggen_d2.generators.examples import rows as rows_module
+from seggen_d2.generators.examples.cache import CacheOptions
+from seggen_d2.generators.examples.labelled import BucketOrder, build_examples
+from seggen_d2.generators.examples.latents import color_png, encode_pictures, read_color_png, to_bytes
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.images import to_unit
-from seggen_d2.generators.latents import color_png, encode_pictures, read_color_png, to_bytes
+from seggen_d2.generators.training.fine_tuning import train_generator
 from seggen_d2.segmentation import default_palette, label_map_png
 from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.sources import load_dataset

@@ -14,17 +14,17 @@ from coco_samples import write_coco
 
 from seggen_d2.captions import LabelListCaptioner, caption_dataset
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators import fine_tuning
-from seggen_d2.generators.alarms import AlarmOptions, alarm_of, held_out_part
 from seggen_d2.generators.bases import load_base
 from seggen_d2.generators.directory import load_generator, read_card
-from seggen_d2.generators.dry_run import dry_run, needs_text
-from seggen_d2.generators.fine_tuning import Work, train_generator
-from seggen_d2.generators.lora import LoraOptions
-from seggen_d2.generators.objectives import LossOptions
-from seggen_d2.generators.prediction import PromptMemory
-from seggen_d2.generators.sampler_options import SamplerOptions
-from seggen_d2.generators.states import States
+from seggen_d2.generators.judging.alarms import AlarmOptions, alarm_of, held_out_part
+from seggen_d2.generators.sampling.options import SamplerOptions
+from seggen_d2.generators.sampling.prediction import PromptMemory
+from seggen_d2.generators.training import fine_tuning
+from seggen_d2.generators.training.dry_run import dry_run, needs_text
+from seggen_d2.generators.training.fine_tuning import Work, train_generator
+from seggen_d2.generators.training.lora import LoraOptions
+from seggen_d2.generators.training.objectives import LossOptions
+from seggen_d2.generators.training.states import States
 from seggen_d2.segmentation import Categories, default_palette
 from seggen_d2.segmentation.palette import palette_like
 from seggen_d2.sources import load_dataset

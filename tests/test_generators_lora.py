@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.bases import load_base
 from seggen_d2.generators.directory import load_generator, read_card
-from seggen_d2.generators.fine_tuning import train_generator
-from seggen_d2.generators.lora import LoraOptions
-from seggen_d2.generators.networks import make_objective
-from seggen_d2.generators.states import States
+from seggen_d2.generators.training.fine_tuning import train_generator
+from seggen_d2.generators.training.lora import LoraOptions
+from seggen_d2.generators.training.networks import make_objective
+from seggen_d2.generators.training.states import States
 
 LORA = LoraOptions(rank=2, alpha=6.0)
 

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators import rows as module
-from seggen_d2.generators.rows import RowStore, check_space, open_store
+from seggen_d2.generators.examples import rows as module
+from seggen_d2.generators.examples.rows import RowStore, check_space, open_store
 
 FACTS = {"records": "a", "precision": "float16"}
 ROWS = [bytes([number]) * (number + 1) for number in range(10)]

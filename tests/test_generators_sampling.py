@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.options import build
 from seggen_d2.generators.bases import load_base
-from seggen_d2.generators.prediction import PromptMemory
-from seggen_d2.generators.samplers import SCHEDULERS, NoiseLevels, Solver
-from seggen_d2.generators.sampling import Distilled, SampleBatch, Sampler, SamplerOptions, noise
+from seggen_d2.generators.sampling.prediction import PromptMemory
+from seggen_d2.generators.sampling.sampler import Distilled, SampleBatch, Sampler, SamplerOptions, noise
+from seggen_d2.generators.sampling.solver import SCHEDULERS, NoiseLevels, Solver
 
 CAPTIONS, SEEDS, SIDE = ["a scene with a tree", "a car", "a scene with two cars"], [3, 1, 2], 32
 OPTIONS = SamplerOptions(steps=4, guidance=3.0)
@@ -291,7 +291,7 @@ def test_the_vae_sees_as_many_images_as_memory_bears(text2mask, monkeypatch):
     monkeypatch.setattr(text2mask.vae, "decode", lambda latents, **more: seen.append(len(latents)) or decode(latents, **more))
     latents = torch.zeros((3, 4, SIDE // 2, SIDE // 2))
     painter.images(latents)
-    monkeypatch.setattr("seggen_d2.generators.pixels.PIXELS_AT_ONCE", 2 * SIDE * SIDE)
+    monkeypatch.setattr("seggen_d2.generators.sampling.pixels.PIXELS_AT_ONCE", 2 * SIDE * SIDE)
     painter.images(latents)
     Sampler(text2mask, replace(OPTIONS, decode_batch=1)).images(latents)
     assert seen == [3, 2, 1, 1, 1, 1]

@@ -14,9 +14,9 @@ from coco_samples import write_coco
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.__main__ import main
 from seggen_d2.generators.geometry import Geometry
-from seggen_d2.generators.survival import dataset_survival, measure_survival
-from seggen_d2.generators.survival_report import survival_text
-from seggen_d2.generators.vae_trip import open_vae
+from seggen_d2.generators.judging.survival import dataset_survival, measure_survival
+from seggen_d2.generators.judging.survival_report import survival_text
+from seggen_d2.generators.judging.vae_trip import open_vae
 from seggen_d2.segmentation import default_palette
 from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.sources import load_dataset

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators import states
-from seggen_d2.generators.optimizers import Average, load_optimizer, make_optimizer, optimizer_tensors
-from seggen_d2.generators.states import States, read_part
-from seggen_d2.generators.training import Shuffled, TrainingOptions, Validation, example_numbers, train
+from seggen_d2.generators.training import states
+from seggen_d2.generators.training.loop import Shuffled, TrainingOptions, Validation, example_numbers, train
+from seggen_d2.generators.training.optimizers import Average, load_optimizer, make_optimizer, optimizer_tensors
+from seggen_d2.generators.training.states import States, read_part
 
 
 class Line(torch.nn.Module):

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from seggen_d2.generators.directory import read_card
-from seggen_d2.generators.states import States, read_progress
+from seggen_d2.generators.training.states import States, read_progress
 
 SCRIPT = Path(__file__).parent / "two_trainers.py"
 

@@ -11,17 +11,17 @@ import torch
 
 from seggen_d2.captions import read_captions
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators import validation as module
 from seggen_d2.generators.bases import load_base
-from seggen_d2.generators.cache import CacheOptions
-from seggen_d2.generators.copies import SIDE, nearest_distances, thumbnail
 from seggen_d2.generators.directory import load_generator
-from seggen_d2.generators.examples import build_examples
+from seggen_d2.generators.examples.cache import CacheOptions
+from seggen_d2.generators.examples.labelled import build_examples
 from seggen_d2.generators.geometry import Geometry
-from seggen_d2.generators.held_out import HeldOut, ValidationOptions
-from seggen_d2.generators.sampling import Distilled, SamplerOptions
-from seggen_d2.generators.segmenter import load_segmenter, match_classes
-from seggen_d2.generators.validation import Mask2ImgValidation, Text2MaskValidation
+from seggen_d2.generators.judging import validation as module
+from seggen_d2.generators.judging.copies import SIDE, nearest_distances, thumbnail
+from seggen_d2.generators.judging.held_out import HeldOut, ValidationOptions
+from seggen_d2.generators.judging.segmenter import load_segmenter, match_classes
+from seggen_d2.generators.judging.validation import Mask2ImgValidation, Text2MaskValidation
+from seggen_d2.generators.sampling.sampler import Distilled, SamplerOptions
 from seggen_d2.segmentation import Categories, default_palette
 from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.segmentation.masks import SemanticMask

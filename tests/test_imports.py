@@ -42,7 +42,7 @@ def test_neither_wing_may_import_the_other():
 
 
 @pytest.mark.parametrize(("module", "source"), [
-    ("engine.run", "from seggen_d2.generators.sampling import noise"),
+    ("engine.run", "from seggen_d2.generators.sampling.sampler import noise"),
     ("synthesis.job", "import seggen_d2.mixing"),
     ("mapping.mapper", "from seggen_d2 import engine"),
     ("bank.reader", "from ..mixing import SwapMapper"),

@@ -17,9 +17,9 @@ from PIL import Image
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation.panoptic import panoptic_png
 from seggen_d2.sources import __main__ as command
-from seggen_d2.sources.check import check_dataset
-from seggen_d2.sources.check_text import report_text
-from seggen_d2.sources.problems import KINDS
+from seggen_d2.sources.checking.dataset import check_dataset
+from seggen_d2.sources.checking.problems import KINDS
+from seggen_d2.sources.checking.report import report_text
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

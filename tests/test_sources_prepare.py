@@ -18,12 +18,12 @@ from PIL import Image
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.sources import load_dataset, read_sample
-from seggen_d2.sources.color_table import read_color_table
 from seggen_d2.sources.folder import images_below
-from seggen_d2.sources.prepare_ade20k import prepare_ade20k, read_names
-from seggen_d2.sources.prepare_coco import CocoPart, prepare_coco
-from seggen_d2.sources.prepare_configs import ConfigOptions, iterations, write_configs
-from seggen_d2.sources.prepare_folder import FolderOptions, prepare_folder
+from seggen_d2.sources.preparing.ade20k import prepare_ade20k, read_names
+from seggen_d2.sources.preparing.coco import CocoPart, prepare_coco
+from seggen_d2.sources.preparing.color_table import read_color_table
+from seggen_d2.sources.preparing.configs import ConfigOptions, iterations, write_configs
+from seggen_d2.sources.preparing.folder import FolderOptions, prepare_folder
 from seggen_d2.sources.splits import split_ids
 
 ROOT = Path(__file__).parents[1]
@@ -386,7 +386,7 @@ def test_configs_open_and_edits_stay(tmp_path, monkeypatch, task):
 def test_the_tools_read_the_configs_of_generators_and_syntheses(tmp_path, monkeypatch, start, small):
     pytest.importorskip("diffusers")
     from seggen_d2.foundation.options import build, load_yaml
-    from seggen_d2.generators.fine_tuning import GeneratorOptions
+    from seggen_d2.generators.training.fine_tuning import GeneratorOptions
     from seggen_d2.synthesis.options import options_for
 
     monkeypatch.chdir(tmp_path)

@@ -39,6 +39,8 @@ def test_array_tasks_and_one_command_make_the_same_bank(config, tmp_path):
     ({"executor": "dask"}, "--executor is not known"),
     ({"workers": 0}, "--workers is out of range"),
     ({"array": (2, 2)}, "worker index is out of range"),
+    ({"array": (0, 2), "workers": 2}, "one of a job array"),
+    ({"array": (0, 2), "executor": "ray"}, "one of a job array"),
 ])
 def test_arguments_that_do_not_fit_are_told(config, tmp_path, words, message):
     with pytest.raises(SegGenError, match=message):

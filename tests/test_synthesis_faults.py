@@ -19,7 +19,7 @@ from tiny_synthesis import contents, tiny_options
 
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.generators.sampling.sampler import SamplerOptions
 from seggen_d2.synthesis.finishing import Finisher
 from seggen_d2.synthesis.job import Job
 from seggen_d2.synthesis.local import synthesize

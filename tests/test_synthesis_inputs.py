@@ -18,7 +18,7 @@ from seggen_d2.bank.store import open_store
 from seggen_d2.captions import write_captions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.geometry import Geometry
-from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.generators.sampling.sampler import SamplerOptions
 from seggen_d2.segmentation import read_label_map
 from seggen_d2.sources import load_dataset, read_image
 from seggen_d2.synthesis.job import Job
@@ -109,6 +109,29 @@ def test_strength_starts_from_the_photo(options, bank, tmp_path):
         pairs = [(read_image(open_member(r["file_name"])), read_image(records[r["source_id"]]["file_name"])) for r in map(opened.record, range(4))]
         distances.append(np.mean([abs(image - BUCKETS.views(*photo.shape[:2])[0].image(photo).astype(float)).mean() for image, photo in pairs]))
     assert distances[1] < distances[0]
+
+
+def test_a_bank_knows_what_decides_its_samples_and_no_more(options, shapes, tmp_path):
+    """Captions, sizes, masks; photos where samples start from them. Not where they lie, nor the device."""
+    root = tmp_path / "elsewhere"
+    shutil.copytree(shapes, root)
+    moved = replace(options, dataset=str(root / "dataset.yaml"), captions=str(root / "captions.parquet"), device="cpu")
+    noised = replace(moved, images=SamplerOptions(10, strength=0.5))
+    first = Job("imgsyn", moved).info(), Job("imgsyn", noised).info().job["masks"]
+    assert first[0] == Job("imgsyn", options).info()
+
+    Image.fromarray(np.zeros((60, 24, 3), np.uint8)).save(root / "images/tall.png")
+    assert Job("imgsyn", moved).info() == first[0] and Job("imgsyn", noised).info().job["masks"] != first[1]
+    Image.fromarray(np.zeros((60, 24), np.uint8)).save(root / "masks/tall.png")
+    assert _changed(first[0], Job("imgsyn", moved).info()) == {"masks"}
+    Image.fromarray(np.zeros((62, 24, 3), np.uint8)).save(root / "images/tall.png")
+    assert _changed(first[0], Job("imgsyn", moved).info()) == {"masks", "sizes"}
+    write_captions(root / "captions.parquet", {name: ("a scene", "another") for name in SIZES})
+    assert _changed(first[0], Job("imgsyn", moved).info()) == {"masks", "sizes", "captions"}
+
+
+def _changed(one, other) -> set[str]:
+    return {key for key in one.job.keys() | other.job.keys() if one.job.get(key) != other.job.get(key)}
 
 
 def test_strength_is_refused_for_masksyn(options):

@@ -18,7 +18,7 @@ import pytest
 from tiny_synthesis import contents, tiny_options
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.generators.sampling.sampler import SamplerOptions
 from seggen_d2.synthesis import ray_executor
 from seggen_d2.synthesis.local import synthesize
 from seggen_d2.synthesis.ray_executor import ShardActor, check_address, synthesize_with_ray
@@ -98,10 +98,10 @@ def test_without_ray_the_extra_is_named(generators, toy_folder, monkeypatch, tmp
 def test_an_actor_hands_errors_back_as_values(generators, toy_folder, tmp_path):
     """Ray would wrap them in tracebacks, and start the actor anew."""
     options = tiny_options(generators, toy_folder)
-    gone = ShardActor("imgsyn", replace(options, mask2img=str(tmp_path / "gone")), "", str(tmp_path / "bank"), True)
+    gone = ShardActor("imgsyn", replace(options, mask2img=str(tmp_path / "gone")), "", str(tmp_path / "bank"), True, os.getcwd())
     told = gone({"shard": np.array([0, 1])})
     assert told["samples"].tolist() == [0, 0] and all("holds no generator" in error for error in told["error"])
-    sound = ShardActor("imgsyn", options, "", str(tmp_path / "bank"), True)
+    sound = ShardActor("imgsyn", options, "", str(tmp_path / "bank"), True, str(tmp_path / "a folder of the driver's alone"))
     told = sound({"shard": np.array([3, 1])})
     assert told["samples"].tolist() == [3, 3] and not any(told["error"])
     assert sorted(path.stem for path in (tmp_path / "bank/shards").iterdir()) == ["imgsyn-00001", "imgsyn-00003"]

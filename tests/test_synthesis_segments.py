@@ -8,9 +8,9 @@ from coco_samples import write_coco
 
 from seggen_d2.bank import Bank
 from seggen_d2.captions import LabelListCaptioner, caption_dataset
-from seggen_d2.generators.fine_tuning import train_generator
 from seggen_d2.generators.geometry import Geometry
-from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.generators.sampling.sampler import SamplerOptions
+from seggen_d2.generators.training.fine_tuning import train_generator
 from seggen_d2.segmentation.panoptic import read_panoptic_png
 from seggen_d2.segmentation.rle import decode_mask
 from seggen_d2.sources import load_dataset

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--licence", required=True, help="licence of the result, named in its facts and in every bank, e.g. Apache-2.0")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides, e.g. base.steps 100")
     args = parser.parse_args()
-    from seggen_d2.generators.base_training import BaseOptions, train_base
+    from seggen_d2.generators.training.base import BaseOptions, train_base
 
     options = build(BaseOptions, merge(load_yaml(args.config_file), parse_overrides(args.opts)), args.config_file)
     train_base(options, args.output, licence=args.licence)

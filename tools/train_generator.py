@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print parameters, memory, disk and time from three steps really run; nothing is kept")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides, e.g. training.steps 100")
     args = parser.parse_args()
-    from seggen_d2.generators.dry_run import dry_run, needs_text
-    from seggen_d2.generators.fine_tuning import GeneratorOptions, train_generator
+    from seggen_d2.generators.training.dry_run import dry_run, needs_text
+    from seggen_d2.generators.training.fine_tuning import GeneratorOptions, train_generator
 
     words = (["init", args.init] if args.init else []) + args.opts
     options = build(GeneratorOptions, merge(load_yaml(args.config_file), parse_overrides(words)), args.config_file)

@@ -38,8 +38,8 @@ def main() -> None:
     given = parser().parse_args()
     from seggen_d2.foundation.files import write_json
 
-    from .survival import dataset_survival
-    from .survival_report import survival_text
+    from .judging.survival import dataset_survival
+    from .judging.survival_report import survival_text
 
     found = dataset_survival(given.dataset, given.vae, limit=given.limit, side=given.side, max_shrink=given.max_shrink,
                              edge_width=given.edge_width, edges=given.edges, device=given.device)

@@ -26,8 +26,8 @@ from seggen_d2.foundation.options import build, literal
 from .bases import load_base
 from .bench_clock import now, timed_networks
 from .images import to_unit
-from .networks import finished_pipeline, make_objective
-from .sampling import SampleBatch, Sampler, SamplerOptions, noise
+from .sampling.sampler import SampleBatch, Sampler, SamplerOptions, noise
+from .training.networks import finished_pipeline, make_objective
 
 BAR, OUTSIDE_BAR = 2.0, 0.10
 WITHIN = "guidance_interval: [0.3, 5]"

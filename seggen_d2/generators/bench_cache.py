@@ -15,12 +15,12 @@ import numpy as np
 
 from seggen_d2.foundation.measure import peak_rss_mb, row
 
-from .cache import Item
-from .examples import LabelledExamples
+from .examples.cache import Item
+from .examples.labelled import LabelledExamples
+from .examples.latents import LatentLayout, color_png
+from .examples.rows import RowStore, open_store
+from .examples.texts import TextLayout
 from .geometry import Geometry
-from .latents import LatentLayout, color_png
-from .prompts import TextLayout
-from .rows import RowStore, open_store
 
 BAR = 64  # MB
 COUNTS = (100, 1_000, 10_000)

@@ -44,8 +44,8 @@ def main() -> None:
     given = parser().parse_args(words)
     from seggen_d2.foundation.files import write_json
 
-    from .check import check_dataset
-    from .check_text import report_text
+    from .checking.dataset import check_dataset
+    from .checking.report import report_text
 
     report = check_dataset(given.path, against=given.against, images=given.images, masks=given.masks, workers=given.workers)
     print(report_text(report, 0 if given.all else 5))

@@ -16,7 +16,7 @@ from seggen_d2.foundation.measure import interleaved, row
 from seggen_d2.generators.bench import BenchSize
 from seggen_d2.generators.directory import save_generator
 from seggen_d2.generators.geometry import Geometry
-from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.generators.sampling.sampler import SamplerOptions
 from seggen_d2.segmentation import default_palette
 from seggen_d2.sources import Source, load_dataset
 from seggen_d2.sources.toy_folder import write_toy_folder

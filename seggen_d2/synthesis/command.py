@@ -40,13 +40,8 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
         SegGenError: an input is bad, or shards are missing at the end.
     """
     options = options_for(strategy, merge(load_yaml(config_file), parse_overrides(list(overrides))), config_file)
-    check_range("--workers", workers, 1, 10**6)
-    check_choice("--executor", executor, EXECUTORS)
-    if address and executor != "ray":
-        raise SegGenError("--address is of a Ray cluster", expected="--executor ray", found=f"--executor {executor}")
     index, count = array
-    if count is not None:
-        check_range("--worker-count", count, 1, 10**6)
+    _check_words(executor, address, workers, count)
     place = str(locate(output))
     if dry_run:
         from .estimate import estimate
@@ -62,6 +57,19 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
         local.synthesize(strategy, options, place, workers=workers, verify=verify)
     _save_options(place, options)
     return local.summary(place)
+
+
+def _check_words(executor: str, address: str, workers: int, count: int | None) -> None:
+    check_range("--workers", workers, 1, 10**6)
+    check_choice("--executor", executor, EXECUTORS)
+    if address and executor != "ray":
+        raise SegGenError("--address is of a Ray cluster", expected="--executor ray", found=f"--executor {executor}")
+    if count is None:
+        return
+    check_range("--worker-count", count, 1, 10**6)
+    if (executor, workers) != ("local", 1):
+        raise SegGenError("--worker-count makes this process one of a job array", expected="neither --executor nor --workers beside it",
+                          found=f"--executor {executor} --workers {workers}", remedy="start more tasks instead")
 
 
 def _array_task(strategy: str, options: SynthesisOptions, output: str, index: int, count: int, verify: bool) -> str:

@@ -93,19 +93,24 @@ class Job:
 
     @cached_property
     def masks_print(self) -> str:
-        """A fingerprint of all human masks."""
+        """A fingerprint of all human masks, and of the photos where samples start from them."""
+        look = partial(_mask_print, source=self.source, photos=self.options.images.strength < 1)
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(partial(_mask_print, source=self.source), self.records.values())
+            found = pool.map(look, self.records.values())
             bar = tqdm(found, total=len(self.records), desc="fingerprint of the masks", unit="mask", mininterval=1, delay=2)
             return fingerprint("".join(bar).encode())
 
     def info(self) -> BankInfo:
         """The bank's description: what decides its samples, without paths, times and hosts."""
-        captions = "\n".join("\t".join((source.source_id, *source.captions)) for source in self.plan.sources)
-        job = {"strategy": self.strategy, "dataset": self.source.name, "sources": len(self.plan.sources),
-               "captions": fingerprint(captions.encode()), "geometry": asdict(self.card.geometry), **self.options.facts(self.strategy)}
+        sources = self.plan.sources
+        job = {"strategy": self.strategy, "dataset": self.source.name, "sources": len(sources),
+               "captions": _text_print([(source.source_id, source.captions) for source in sources]),
+               "sizes": _text_print([source.views[0].source for source in sources]),
+               "geometry": asdict(self.card.geometry), **self.options.facts(self.strategy)}
         if self.strategy == "imgsyn":
             job["masks"] = self.masks_print
+        if self.source.task != "semantic":
+            job["codecs"] = {kind: {"edge_width": card.edge_width, "edges": card.edges} for kind, card in self.cards.items()}
         return BankInfo(self.source.task, self.source.categories, self.card.read_palette("mask2img"), tuple(self._models()), job)
 
     def _models(self) -> Iterator[dict[str, Any]]:
@@ -133,8 +138,13 @@ def _check_pair(card: GeneratorCard, folder: str, mask2img: GeneratorCard, mask2
                           found=f"{folder}: {card.geometry}", remedy="train both with one geometry")
 
 
-def _mask_print(record: dict[str, Any], source: Source) -> str:
-    """A fingerprint of one record's mask: its file's bytes, and its segments or objects."""
+def _text_print(values: list) -> str:
+    return fingerprint(json.dumps(values).encode())
+
+
+def _mask_print(record: dict[str, Any], source: Source, photos: bool) -> str:
+    """A fingerprint of one record's mask: its file's bytes, and its segments or objects; of its photo, too, where ``photos``."""
     file, parts = MASK_FILE.get(source.task), PARTS.get(source.task)
     data = read_bytes(record[file], "mask") if file else b""
+    data += read_bytes(record["file_name"], "image") if photos else b""
     return fingerprint(data + (json.dumps(record[parts], sort_keys=True, default=str).encode() if parts else b""))

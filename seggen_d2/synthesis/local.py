@@ -16,6 +16,7 @@ from pathlib import Path
 from seggen_d2.bank import Bank, BankWriter
 from seggen_d2.bank.store import is_url
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.stopping import end_with_parent
 
 from .job import Job
 from .options import SynthesisOptions
@@ -98,6 +99,7 @@ def _end(process: SpawnProcess) -> str:
 def _work(strategy: str, options: SynthesisOptions, output: str | os.PathLike, verify: bool, masks_print: str, index: int, count: int) -> None:
     from seggen_d2.foundation.cli import run_command
 
+    end_with_parent()  # or workers of a killed command would hold their GPUs, and the next one's would come on top
     options = _placed(options, index, count)
     run_command(lambda: run_shards(Job(strategy, options, masks_print), output, index=index, count=count, verify=verify))
 

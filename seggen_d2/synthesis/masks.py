@@ -9,7 +9,7 @@ import numpy as np
 
 from seggen_d2.bank.mask_members import NO_OBJECT
 from seggen_d2.foundation.seeds import derive_seed
-from seggen_d2.generators.sampling import SampleBatch, Sampler
+from seggen_d2.generators.sampling.sampler import SampleBatch, Sampler
 from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.mask_codec import MaskCodec
 from seggen_d2.segmentation.masks import InstanceMask, Mask

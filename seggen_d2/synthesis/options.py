@@ -7,7 +7,7 @@ from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.options import build
-from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.generators.sampling.sampler import SamplerOptions
 
 from .plan import STRATEGIES
 from .quality import QualityOptions

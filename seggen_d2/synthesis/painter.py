@@ -14,8 +14,8 @@ from seggen_d2.bank import Rejection, Sample
 from seggen_d2.bank.mask_members import mask_members
 from seggen_d2.foundation.seeds import derive_seed
 from seggen_d2.generators.directory import GeneratorCard, load_generator
-from seggen_d2.generators.prompts import check_captions
-from seggen_d2.generators.sampling import SampleBatch, Sampler
+from seggen_d2.generators.examples.texts import check_captions
+from seggen_d2.generators.sampling.sampler import SampleBatch, Sampler
 from seggen_d2.segmentation.mask_codec import MaskCodec, mask_codec
 from seggen_d2.segmentation.masks import Mask
 from seggen_d2.sources import read_image

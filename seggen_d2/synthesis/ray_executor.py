@@ -31,17 +31,21 @@ from .shards import ShardMaker
 log = logging.getLogger(__name__)
 ANSWER_SECONDS = 5.0  # for a TCP connection
 HEALTH_SECONDS = 40.0  # for Ray behind it, the start of a Python included
+OBJECT_STORE = 200_000_000  # bytes; nothing but numbers of shards goes through it
 BLOCKS_A_WORKER = 64  # shards are handed out in so many parts a worker, so that all end at about the same time
 
 
 class ShardActor:
     """Makes shards, one call after another; opens job and networks with the first.
 
-    Args: those of :class:`Job` and :class:`ShardMaker`.
+    Args: those of :class:`Job` and :class:`ShardMaker`, and the driver's folder, which relative paths start from: Ray
+    starts actors in the folder where its node was started.
     """
 
-    def __init__(self, strategy: str, options: SynthesisOptions, masks_print: str, output: str, verify: bool):
+    def __init__(self, strategy: str, options: SynthesisOptions, masks_print: str, output: str, verify: bool, folder: str):
         self._job, self._output, self._verify = (strategy, options, masks_print), output, verify
+        if os.path.isdir(folder):  # elsewhere all paths are absolute, or are missed by name
+            os.chdir(folder)
         self._maker: ShardMaker | None = None
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -80,7 +84,7 @@ def synthesize_with_ray(strategy: str, options: SynthesisOptions, output: str, *
         options = replace(options, device="cuda" if gpu else "cpu")
         masks_print = job.masks_print if strategy == "imgsyn" else ""
         _warn_of_waiting(workers, options.threads, gpu)
-        _run(job, (strategy, options, masks_print, output, verify), workers, gpu)
+        _run(job, (strategy, options, masks_print, output, verify, os.getcwd()), workers, gpu)
     check_whole(job, writer)
 
 
@@ -119,7 +123,7 @@ def connected(address: str, cpus: int) -> Iterator[None]:
         if address:
             ray.init(address=address, **shared)
         else:
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **shared)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE, **shared)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise _no_answer(address or "this machine", str(error).splitlines()[0][:200]) from error
     context = DataContext.get_current()

@@ -1,0 +1,1 @@
+"""What generators are trained on: labelled pictures as latents and embeddings, streamed from disk."""

@@ -1,0 +1,1 @@
+"""How generators are sampled: noise in, images out."""

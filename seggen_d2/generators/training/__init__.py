@@ -1,0 +1,1 @@
+"""How generators are trained: the loop, what is trained, its options, states to resume from."""

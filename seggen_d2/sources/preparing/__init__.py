@@ -1,0 +1,1 @@
+"""From data as people have it to what training reads."""
