@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from seggen_d2.generators.sampling import SamplerOptions
+from seggen_d2.generators.sampling.sampler import SamplerOptions
 from seggen_d2.synthesis.options import SynthesisOptions
 from seggen_d2.synthesis.quality import QualityOptions
 

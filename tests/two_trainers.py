@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from seggen_d2.foundation.options import build
-from seggen_d2.generators.fine_tuning import GeneratorOptions, train_generator
-from seggen_d2.generators.training import Shuffled, TrainingOptions, start_processes, train
+from seggen_d2.generators.training.fine_tuning import GeneratorOptions, train_generator
+from seggen_d2.generators.training.loop import Shuffled, TrainingOptions, start_processes, train
 
 
 class Line(torch.nn.Module):
