@@ -27,6 +27,7 @@ from PIL import Image
 from seggen_d2.bank import Bank, BankWriter, Rejection, export_folders, import_bank, read_info, verify_bank
 from seggen_d2.bank.format import KINDS, tar_blocks
 from seggen_d2.bank.index import index_bytes, index_rows, read_columns, read_facts
+from seggen_d2.bank.store import LocalStore
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.pictures import MOST_PIXELS
 from seggen_d2.segmentation import label_map_png, read_label_map
@@ -232,6 +233,21 @@ def test_a_writer_whose_temporary_file_was_swept_takes_the_bank_of_the_first(tmp
     monkeypatch.setattr(Path, "write_bytes", first)
     assert not BankWriter(tmp_path, info()).is_finished("imgsyn-00000")
     assert read_info(tmp_path) == info()
+
+
+def test_a_bank_that_another_process_begins_meanwhile_is_no_folder_of_orphans(tmp_path, monkeypatch):
+    real = LocalStore.listing
+
+    def listing(store, folder):
+        monkeypatch.undo()
+        write_bank(tmp_path)
+        return real(store, folder)
+
+    monkeypatch.setattr(LocalStore, "listing", listing)
+    assert BankWriter(tmp_path, info()).is_finished("imgsyn-00000")
+    (tmp_path / "bank.json").unlink()
+    with pytest.raises(SegGenError, match="holds shards but no bank.json"):
+        BankWriter(tmp_path, info())
 
 
 def test_a_summary_counts_whole_shards_and_names_the_others(tmp_path):

@@ -129,6 +129,18 @@ def import_bank(
         convert.check_masks()
     total = min(options.limit or len(convert), len(convert))
     writer = BankWriter(root, _info(source, convert, options, total, licence))
+    _write(writer, convert, options, total, threads, check)
+    summary = summarize(root, writer.info)
+    if not summary.samples:
+        raise SegGenError(f"none of the {total} images of {source.name} made a sample",
+                          found="; ".join(rejection.reason for rejection in summary.rejections[:3]) or "no image",
+                          expected="1 or more with usable labels",
+                          remedy=f"mend the source, remove {root}, and give the command again")
+    return summary
+
+
+def _write(writer: BankWriter, convert: Converter, options: ImportOptions, total: int, threads: int, check: bool) -> None:
+    """Write the shards that are not finished."""
     plan = {
         f"{options.strategy}-{shard:05d}": range(start, min(start + options.shard_size, total))
         for shard, start in enumerate(range(0, total, options.shard_size))
@@ -144,13 +156,6 @@ def import_bank(
                 bar.update()
             samples = [part for part in made if isinstance(part, Sample)]
             writer.write_shard(shard, samples, [part for part in made if isinstance(part, Rejection)])
-    summary = summarize(root, writer.info)
-    if not summary.samples:
-        raise SegGenError(f"none of the {total} images of {source.name} made a sample",
-                          found="; ".join(rejection.reason for rejection in summary.rejections[:3]) or "no image",
-                          expected="1 or more with usable labels",
-                          remedy=f"mend the source, remove {root}, and give the command again")
-    return summary
 
 
 def _attempt(convert: Converter, number: int, keep_going: bool) -> Sample | Rejection:

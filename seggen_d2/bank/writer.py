@@ -155,7 +155,7 @@ def _check_facts(sample: Sample, categories: int, where: str) -> None:
 def _refuse_orphans(store: Store) -> None:
     """Shards whose ``bank.json`` is lost can't be told from those of another job."""
     orphans = sorted(name.rpartition("/")[2] for folder in ("index", "shards") for name in store.listing(folder))
-    if orphans:
+    if orphans and not store.facts(INFO_FILE):  # asked again: another process of the job may have begun the bank meanwhile
         raise SegGenError(
             f"{store.root} holds shards but no {INFO_FILE}",
             expected="a bank, or a folder without shards",

@@ -42,16 +42,6 @@ def document(
         scores: names to filter by.
         notes: what the reader must know of what is not shown.
     """
-    info = bank.info
-    data = {
-        "names": list(info.categories.names),
-        "colors": info.palette.colors.tolist(),
-        "ignored": info.palette.ignore_color.tolist(),
-        "parts": info.task != "semantic",
-        "scores": list(scores),
-        "samples": samples,
-        "reals": reals,
-    }
     script = _resource("inspect.js")
     return string.Template(_resource("inspect.html")).substitute(
         policy=content_policy(script),
@@ -60,10 +50,10 @@ def document(
         facts=_facts(bank, survey),
         drawn=_drawn(bank, samples, notes),
         licences=_licences(bank),
-        frequencies=_frequencies(info.categories.names, survey.frequencies, real),
+        frequencies=_frequencies(bank.info.categories.names, survey.frequencies, real),
         rejected=_rejected(survey),
         version=join(seggen_d2.__version__),
-        data=embedded(data),
+        data=embedded({**_colours(bank), "scores": list(scores), "samples": samples, "reals": reals}),
         script=script,
     )
 
@@ -78,6 +68,13 @@ def embedded(value: Any) -> Markup:
     """JSON that can stand in a ``script`` element whatever its texts hold."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _colours(bank: Bank) -> dict[str, Any]:
+    """What the script paints by; ``parts`` tells whether masks hold segments or objects."""
+    palette = bank.info.palette
+    return {"names": list(bank.info.categories.names), "colors": palette.colors.tolist(), "ignored": palette.ignore_color.tolist(),
+            "parts": bank.info.task != "semantic"}
 
 
 def _facts(bank: Bank, survey: Survey) -> Markup:
