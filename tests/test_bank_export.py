@@ -15,7 +15,7 @@ from bank_samples import CATEGORIES, info, labels, sample, write_bank
 from PIL import Image
 
 from seggen_d2.bank import Bank, BankWriter, ExportOptions, export_bank, import_bank
-from seggen_d2.bank.export import members
+from seggen_d2.bank.export import folders, members
 from seggen_d2.foundation import files
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import Categories, default_palette, label_map_png, read_label_map
@@ -273,6 +273,18 @@ def test_a_damaged_header_is_named_and_not_passed_on(bank, tmp_path):
     with pytest.raises(SegGenError, match=bank.key(1)):
         export_bank(bank, tmp_path / "out", ExportOptions("webdataset"))
     assert not (tmp_path / "out" / f"{bank.shards[0]}.tar").exists()
+
+
+def test_of_two_exports_into_one_folder_the_second_is_told(bank, tmp_path, monkeypatch):
+    def second(*arguments):
+        monkeypatch.undo()
+        with pytest.raises(SegGenError, match="another process exports into"):
+            export_bank(bank, tmp_path / "out", ExportOptions("ade20k"))
+        members.write_members(*arguments)
+
+    monkeypatch.setattr(folders, "write_members", second)
+    export_bank(bank, tmp_path / "out", ExportOptions("ade20k"))
+    assert export_bank(bank, tmp_path / "out", ExportOptions("ade20k")).exists()  # the lock went with the call
 
 
 def test_a_full_disk_is_told(bank, tmp_path, monkeypatch):

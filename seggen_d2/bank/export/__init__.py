@@ -12,7 +12,7 @@ from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import full_disk_told
 
 from ..format import check_name
-from .begin import begin_export
+from .begin import alone_in, begin_export
 from .coco import MASKS, export_coco
 from .folders import export_ade20k
 from .rows import export_parquet
@@ -82,13 +82,13 @@ def export_bank(bank: Bank, folder: str | os.PathLike, options: ExportOptions) -
 
     Raises:
         SegGenError: ``folder`` was begun with another bank or other options, the format does not fit the bank's task
-            (nothing is written then), a member is damaged, or the disk is too small.
+            (nothing is written then), another process exports into it, a member is damaged, or the disk is too small.
     """
     folder = Path(folder)
     if options.format == "ade20k" and bank.info.task != "semantic":
         raise SegGenError(f"bank {bank.name} cannot be written in ADE20K's style", expected="a semantic bank",
                           found=f"a bank for task {bank.info.task}", remedy="use --format coco")
-    with full_disk_told(folder):
+    with full_disk_told(folder), alone_in(folder):
         begin_export(bank, folder, {"format": options.format, **options.own()})
         return FORMATS[options.format](bank, folder, **options.own())
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import check_space, write_json
 from seggen_d2.foundation.options import check_same_options
 from seggen_d2.foundation.seeds import fingerprint
@@ -16,6 +22,30 @@ if TYPE_CHECKING:
 STATE = "export.json"
 LICENCES = "LICENCES.json"
 _PER_FILE = 4096  # bytes that a file system may add to each file
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """No other process exports into ``folder``, which is made if it is missing, until the block ends.
+
+    A file system that knows no locks lets the block run.
+
+    Raises:
+        SegGenError: another process does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)  # closing it, or the process's end, lets the lock go
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            os.close(held)
+            raise SegGenError(f"another process exports into {folder}", expected="one at a time", found="its lock on the folder",
+                              remedy="wait for it, or choose another folder") from error
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 def begin_export(bank: Bank, folder: Path, options: dict[str, Any]) -> None:
