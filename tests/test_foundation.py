@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import psutil
 import pytest
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import read_json, write_aside, write_json
 from seggen_d2.foundation.options import build, load_yaml, parse_overrides
 from seggen_d2.foundation.seeds import derive_seed, unit_float
-from seggen_d2.foundation.stopping import stop_noted
+from seggen_d2.foundation.stopping import end_with_parent, stop_noted
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -119,3 +124,24 @@ def test_a_forked_process_dies_of_sigterm_although_its_owner_notes_it():
         child.terminate()
         child.join(20)
         assert child.exitcode == -signal.SIGTERM and not stop.is_set()
+
+
+def wait_for_parent(pid_file: str) -> None:
+    end_with_parent()
+    write_json(pid_file, os.getpid())
+    time.sleep(60)
+
+
+def test_a_process_ends_with_the_killed_one_that_started_it(tmp_path):
+    script = f"import multiprocessing as m, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_foundation as t\n" \
+             f"p = m.get_context('spawn').Process(target=t.wait_for_parent, args=({str(tmp_path / 'pid')!r},)); p.start(); p.join()"
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child = read_json(tmp_path / "pid")
+    parent.kill()
+    parent.wait()
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert time.monotonic() < deadline

@@ -41,6 +41,7 @@ def test_two_processes_train_save_and_resume_one_generator(toy_folder, tiny_base
     assert [report["processes"] for report in reports] == [2, 2]
     assert [report["draws"] for report in reports] == [[0, 2, 4], [1, 3, 5]]  # each its own batches, as many steps
     assert all(report["equal"] for report in reports) and reports[0]["weight"] == reports[1]["weight"]
+    assert all(report["gradients"] == 1 for report in reports)  # held once, in what the processes send each other
     prints = [read_card(tmp_path / name / "model", "mask2img").fingerprint for name in ("whole-model", "resumed-model")]
     assert prints[0] == prints[1]
     assert read_progress(States(tmp_path / "resumed-model" / "training" / "state", 2).newest())["options"]["processes"] == 2

@@ -171,8 +171,11 @@ class LabelledExamples:
                  "time_ids": torch.stack([self._time_ids[way, picture] for way, picture in picked])}
         if not self.has_condition:
             return batch
-        conditions = [self.layout.condition(row, size, way) for row, (way, _) in zip(rows, picked, strict=True)]
-        return {**batch, "condition": torch.from_numpy(np.stack(conditions)).float().div_(255)}
+        # allocated by numpy: freed memory that torch had aligned is seldom found again, and the process would grow
+        conditions = np.empty((len(rows), 3, *size), np.float32)
+        for place, row, (way, _) in zip(conditions, rows, picked, strict=True):
+            np.divide(self.layout.condition(row, size, way), np.float32(255), out=place)
+        return {**batch, "condition": torch.from_numpy(conditions)}
 
     def thumbnails(self, chunk: int = 4096) -> Iterator[np.ndarray]:
         """Text2Mask's training masks as ``(n, SIDE, SIDE)`` labels of :mod:`.copies`, ``chunk`` at once, mirror images left out."""

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
+from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.measure import peak_rss_mb
 from seggen_d2.foundation.table import labelled
 
 from ..examples.labelled import LabelledExamples
 from .fine_tuning import GeneratorOptions, Work
 from .optimizers import optimizer_tensors, tensor_bytes
-from .run import Run
+from .run import Run, memory_told, start_processes
 
 STEPS = 3
 HALF_BYTES = 2  # a model is saved in float16
@@ -35,6 +36,7 @@ class Needs:
         activations: what a batch keeps for its backward pass, measured.
         peak: largest memory in use while it ran: of the GPU, or of this process.
         cache, state, model: disk; ``states`` of them are there at once.
+        best: disk; of the weights that a validation keeps, and of better ones written beside them.
         encoding: seconds for the cache, from those that a few pictures took.
         step: seconds an optimizer step, the median.
         data: seconds of each step that the reading of its batch took.
@@ -52,6 +54,7 @@ class Needs:
     cache: int
     state: int
     states: int
+    best: int
     model: int
     encoding: float
     step: float
@@ -60,12 +63,16 @@ class Needs:
     steps: int
 
 
+@memory_told()
 def dry_run(kind: str, options: GeneratorOptions) -> Needs:
     """Make a cache of a few pictures, take three optimizer steps, and tell what the whole will take; nothing is kept.
 
     Raises:
-        SegGenError: bad input; the message names it.
+        SegGenError: bad input, a training that does not fit the device, or several processes; the message names it.
     """
+    if (processes := start_processes().num_processes) > 1:
+        raise SegGenError("a dry run is one process's", expected="the command without a launcher", found=f"{processes} processes",
+                          remedy="take `accelerate launch` away: the figures are those of each GPU, whose batch is training.batch")
     work = Work(kind, options)
     with tempfile.TemporaryDirectory(prefix="seggen-dry-run-") as folder:
         count = min(len(work.source.records()), options.training.batch * 2)
@@ -107,7 +114,8 @@ def _measure(work: Work, examples: LabelledExamples, folder: Path, cache: float,
         weights=tensor_bytes(objective.parameters()), gradients=trained, moments=moments, average=average,
         average_on=str(options.ema_device or run.accelerator.device), activations=activations,
         peak=torch.cuda.max_memory_allocated() if cuda else round(peak_rss_mb() * 2**20),
-        cache=round(cache * records), state=trained + moments + average, states=options.keep + 1, model=_model_bytes(work),
+        cache=round(cache * records), state=trained + moments + average, states=options.keep + 1,
+        best=2 * trained if work.options.validation.every else 0, model=_model_bytes(work),
         encoding=encoding * records, step=statistics.median(seconds), data=statistics.median(data),
         examples=round(len(examples) / min(records, options.batch * 2) * records), steps=options.steps)
 
@@ -152,8 +160,8 @@ def needs_text(needs: Needs, name: str) -> str:
         ("memory", f"{_size(memory)}: weights {_size(needs.weights)}, gradients {_size(needs.gradients)}, optimizer {_size(needs.moments)}, "
                    f"averages {_size(needs.average)} ({needs.average_on}), activations of a batch {_size(needs.activations)}; "
                    f"peak while it ran {_size(needs.peak)}"),
-        ("disk", f"cache {_size(needs.cache)}, {needs.states} states of {_size(needs.state)}, model {_size(needs.model)}: "
-                 f"{_size(needs.cache + needs.states * needs.state + needs.model)}"),
+        ("disk", f"cache {_size(needs.cache)}, {needs.states} states of {_size(needs.state)}, best weights {_size(needs.best)}, "
+                 f"model {_size(needs.model)}: {_size(needs.cache + needs.states * needs.state + needs.best + needs.model)}"),
         ("time", f"{needs.step:.2f} s a step, of which {needs.data:.2f} s reading; cache {needs.encoding / 60:.1f} minutes, then "
                  f"{needs.steps} steps {needs.step * needs.steps / 60:.1f} minutes: {hours:.2f} hours on this machine"),
         ("kept", f"nothing; figures are from {STEPS} steps really run"),

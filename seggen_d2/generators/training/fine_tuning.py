@@ -38,6 +38,7 @@ from .loop import TrainingOptions, Validation, start_processes, train
 from .lora import LoraOptions, fuse_adapter, save_adapter
 from .networks import cast_frozen, finished_pipeline, make_objective, with_controlnet
 from .objectives import LossOptions
+from .run import memory_told
 
 log = logging.getLogger(__name__)
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -87,6 +88,7 @@ class GeneratorOptions:
         check_choice("long_captions", self.long_captions, ("error", "cut"))
 
 
+@memory_told()
 def train_generator(kind: str, options: GeneratorOptions, output: Path) -> None:
     """Train a generator into ``output`` (states in ``output/training``, the model in ``output/model``).
 

@@ -8,7 +8,8 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +36,22 @@ def start_processes() -> PartialState:
     """Join the other processes, where a launcher (``accelerate launch``, ``torchrun``) started several; without GPUs by gloo."""
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") or not torch.accelerator.is_available()
     return PartialState(cpu=on_cpu and "LOCAL_RANK" in os.environ, timeout=PATIENCE)
+
+
+@contextmanager
+def memory_told() -> Iterator[None]:
+    """Within the block, or in a function that this decorates, a GPU's want of memory is an error that tells what to do.
+
+    Raises:
+        SegGenError: the GPU has too little memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise SegGenError("this training does not fit the GPU's memory", expected="room for weights, gradients, moments and a batch",
+                          found=str(error).splitlines()[0][:200], remedy="lower training.batch and raise training.gradient_accumulation, set "
+                          "training.gradient_checkpointing: true, start from configs/generators/*-24gb.yaml; where the cache or a validation "
+                          "was at work, lower cache.batch or validation.batch") from error
 
 
 class Run:
@@ -70,13 +87,13 @@ class Run:
             numbers = examples.numbers(draw, options.batch, options.seed)
             batch = {name: value.to(self.accelerator.device) for name, value in examples.batch(numbers, draw=draw, seed=options.seed).items()}
             generator = torch.Generator().manual_seed(derive_seed("noise", options.seed, draw))
-            with self.accelerator.accumulate(self.model), self.accelerator.autocast():
-                loss = self.model(batch, generator)
+            with self.accelerator.accumulate(self.model):
+                loss = self.model(batch, generator)  # accelerate runs it, and not its gradients, in mixed precision
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
                     self.accelerator.clip_grad_norm_(self.trained.values(), options.max_grad_norm)
                 self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
+                self.optimizer.zero_grad(set_to_none=self.accelerator.num_processes == 1)  # of several, gradients lie in what is sent
             total += float(loss.detach()) / options.gradient_accumulation
         self.schedule.step()
         if self.average:
@@ -210,7 +227,7 @@ def _accelerator(options: TrainingOptions, output: Path, leaves_unused: bool) ->
     AcceleratorState._reset_state()  # a training before this one may have had another precision
     accelerator = Accelerator(gradient_accumulation_steps=options.gradient_accumulation, mixed_precision=options.mixed_precision,
                               log_with=options.tracker or None, project_dir=str(output),
-                              kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=leaves_unused)])
+                              kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=leaves_unused, gradient_as_bucket_view=True)])
     if accelerator.distributed_type.value not in ("NO", "MULTI_GPU", "MULTI_CPU"):
         raise SegGenError(f"accelerate is set up for {accelerator.distributed_type.value}", expected="one device, or several with a copy each",
                           remedy="choose multi-GPU without DeepSpeed and FSDP in `accelerate config`")
