@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw the toy world's labelled scenes: a folder of images and masks, with its dataset YAML, a split."""
+"""Draw the toy world's labelled scenes: a folder a split of images and labels, with its dataset YAML."""
 
 import argparse
 from pathlib import Path
@@ -13,11 +13,12 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=32, help="labelled scenes to train on")
     parser.add_argument("--test", type=int, default=150, help="labelled scenes to test on")
     parser.add_argument("--size", type=int, default=48, help="pixels a side")
+    parser.add_argument("--task", default="semantic", choices=("semantic", "panoptic", "instance"), help="what the scenes are labelled with")
     args = parser.parse_args()
     from seggen_d2.sources.toy_folder import write_toy_folder
 
     for split in ("train", "test"):
-        print(write_toy_folder(args.output / split, split, getattr(args, split), size=args.size))
+        print(write_toy_folder(args.output / split, split, getattr(args, split), size=args.size, task=args.task))
 
 
 if __name__ == "__main__":

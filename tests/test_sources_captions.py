@@ -10,7 +10,6 @@ from PIL import Image
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import Categories, Category, label_map_png
 from seggen_d2.sources import load_dataset, read_image, read_sample, stem
-from seggen_d2.sources.toy import CATEGORIES, toy_scene
 
 
 @pytest.fixture()
@@ -62,10 +61,3 @@ def test_a_bad_folder_is_named(folder, break_it, message):
 def test_a_missing_image_names_its_neighbours(folder):
     with pytest.raises(SegGenError, match="0.jpg, 1.jpg"):
         read_image(folder / "images" / "sub" / "2.jpg")
-
-
-def test_a_toy_scene_is_a_function_of_its_number():
-    a, b, other = toy_scene(5), toy_scene(5), toy_scene(6)
-    assert (a.image == b.image).all() and (a.labels == b.labels).all() and a.attributes == b.attributes
-    assert not np.array_equal(a.image, other.image)
-    assert set(np.unique(a.labels)) <= {*range(len(CATEGORIES)), CATEGORIES.ignore_id}

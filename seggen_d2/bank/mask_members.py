@@ -9,7 +9,7 @@ import numpy as np
 
 from seggen_d2.segmentation import Categories, histogram, label_map_png
 from seggen_d2.segmentation.masks import Mask, stacking
-from seggen_d2.segmentation.outlines import polygons_from_mask
+from seggen_d2.segmentation.outlines import box_of, polygons_from_mask
 from seggen_d2.segmentation.panoptic import panoptic_png
 from seggen_d2.segmentation.rle import encode_mask
 from seggen_d2.sources.coco_instance import XYWH_ABS
@@ -85,9 +85,3 @@ def _object(part: dict[str, Any], mask: np.ndarray, number: int) -> dict[str, An
         "segmentation": [[float(v) for v in p] for p in drawn] if isinstance(drawn, list) else polygons_from_mask(mask),
         "rle": encode_mask(mask),
     }
-
-
-def box_of(mask: np.ndarray) -> list[int]:
-    """``[x, y, width, height]`` of a mask's pixels, of which there is one or more."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]

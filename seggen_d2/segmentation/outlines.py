@@ -40,6 +40,12 @@ def polygons_from_mask(mask: np.ndarray) -> list[list[float]]:
     return [(_corners(outline[:, 0]) + (left, top)).ravel().astype(float).tolist() for outline in outlines]
 
 
+def box_of(mask: np.ndarray) -> list[int]:
+    """``[x, y, width, height]`` of a mask's pixels, of which there is one or more."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]
+
+
 def _corners(points: np.ndarray) -> np.ndarray:
     """``(P, 2)`` border pixels of a mask at twice its size to ``(C, 2)`` corners of the mask's own pixels.
 

@@ -158,6 +158,7 @@ class CocoSource:
         ignore_id: the id of unlabelled pixels, in label maps made of it.
         category_file: a JSON file whose category list replaces the JSON's own; "" keeps that.
         limit: use the first so many images; 0 for all.
+        attributes: per image id, as text, words for the captioner.
     """
 
     name: str
@@ -166,6 +167,7 @@ class CocoSource:
     ignore_id: int = field(default=255, kw_only=True)
     category_file: str = field(default="", kw_only=True)
     limit: int = field(default=0, kw_only=True)
+    attributes: dict[str, dict[str, Any]] = field(default_factory=dict, kw_only=True)
     task = ""
     parts = ""  # the key of a record's segments or objects
 
@@ -185,7 +187,11 @@ class CocoSource:
         Raises:
             SegGenError: the JSON, an image or a mask is missing or unfit, or a category is unknown.
         """
-        return [{**record, self.parts: [dict(part) for part in record[self.parts]]} for record in self._records]
+        return [self._copy(record) for record in self._records]
+
+    def _copy(self, record: dict[str, Any]) -> dict[str, Any]:
+        known = self.attributes.get(str(record["image_id"]))
+        return {**record, self.parts: [dict(part) for part in record[self.parts]], **({"attributes": known} if known else {})}
 
     @cached_property
     def _file(self) -> CocoFile:

@@ -19,8 +19,8 @@ from .splits import read_list
 
 NEEDED = {  # the keys that a dataset of each task must have, and those that mean nothing there
     "semantic": (("masks", "categories"), ("json",)),
-    "panoptic": (("json", "masks"), ("attributes", "files")),
-    "instance": (("json",), ("masks", "attributes", "files")),
+    "panoptic": (("json", "masks"), ("files",)),
+    "instance": (("json",), ("masks", "files")),
 }
 TASKS = tuple(NEEDED)
 
@@ -84,13 +84,13 @@ def load_dataset(path: str | os.PathLike, task: str = "") -> Source:
     spec = build(DatasetFile, load_yaml(path), f"dataset {path}")
     _check(spec, path, task)
     images = path.parent / spec.images
+    attributes = read_json(path.parent / spec.attributes, "attributes") if spec.attributes else {}
     if spec.task == "semantic":
         categories = Categories.from_json({"items": spec.categories, "ignore_id": spec.ignore_id}, f"{path}: categories")
-        attributes = read_json(path.parent / spec.attributes, "attributes") if spec.attributes else {}
         listed = read_list(path.parent / spec.files) if spec.files else None
         return FolderSource(spec.name, images, path.parent / spec.masks, categories, attributes, spec.limit, listed=listed)
     category_file = str(path.parent / str(spec.categories)) if spec.categories else ""
-    shared = {"ignore_id": spec.ignore_id, "category_file": category_file, "limit": spec.limit}
+    shared = {"ignore_id": spec.ignore_id, "category_file": category_file, "limit": spec.limit, "attributes": attributes}
     json = path.parent / spec.json
     if spec.task == "panoptic":
         return CocoPanopticSource(spec.name, images, json, path.parent / spec.masks, **shared)

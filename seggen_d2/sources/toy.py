@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from seggen_d2.foundation.seeds import derive_seed
 from seggen_d2.segmentation import Categories, Category
+from seggen_d2.segmentation.masks import InstanceMask, InstanceObject, Mask, Segment, SegmentMask, SemanticMask
 
 STUFF = ("sky", "grass", "road", "water")
 THINGS = ("house", "tree", "car", "balloon")
@@ -35,32 +36,48 @@ class ToyScene:
     Attributes:
         image: ``(S, S, 3)`` uint8 RGB.
         labels: ``(S, S)`` uint8 category ids; a few pixels are ignored (255).
+        objects: ``(S, S)`` uint8: 1 and up for each thing, in the order of drawing; 0 for stuff and ignored pixels.
         attributes: ``{"scene": light, "categories": {name: look}}`` of what is visible.
         counts: visible things by name.
     """
 
     image: np.ndarray
     labels: np.ndarray
+    objects: np.ndarray
     attributes: dict
     counts: dict[str, int]
+
+    def mask(self, task: str) -> Mask:
+        """What a person would label for ``semantic``, ``panoptic`` or ``instance`` segmentation: what shows of each thing."""
+        ignore_id = CATEGORIES.ignore_id
+        if task == "semantic":
+            return SemanticMask(self.labels, ignore_id)
+        things = [(int(n), int(self.labels[self.objects == n][0])) for n in np.unique(self.objects) if n]
+        if task == "instance":
+            return InstanceMask(self.labels.shape, tuple(InstanceObject(self.objects == n, c) for n, c in things), ignore_id)
+        first = len(CATEGORIES) + 1  # segments of stuff are 1 + their category
+        ids = np.where(self.labels == ignore_id, 0, np.where(self.objects > 0, self.objects + first, self.labels.astype(np.int32) + 1))
+        stuff = [Segment(int(n), int(n) - 1) for n in np.unique(ids) if 0 < n < first]
+        return SegmentMask(ids, (*stuff, *(Segment(n + first, c) for n, c in things)), ignore_id)
 
 
 def toy_scene(number: int, *, size: int = 48, world: int = 0) -> ToyScene:
     """Draw scene ``number`` at ``size`` x ``size`` pixels; ``world`` seeds the categories' modes."""
     rng = np.random.default_rng(derive_seed("toy", world, number))
     side = size * SUPERSAMPLING
-    labels, counts = _layout(rng, side)
+    labels, objects, counts = _layout(rng, side)
     looks = {name: int(rng.integers(MODES)) for name in CATEGORIES.names}
     light = str(rng.choice(list(LIGHTS)))
     image = _paint(labels, looks, light, world, rng)
-    small = labels[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING].copy()
+    small, things = (a[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING].copy() for a in (labels, objects))
     image = image.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3))
     visible = [CATEGORIES.names[i] for i in np.unique(small) if (small == i).sum() >= 4]
     attributes = {"scene": light, "categories": {name: describe_mode(name, looks[name], world) for name in visible}}
     if rng.random() < 0.3:  # human labels have holes
         row, column = rng.integers(0, size - 4, 2)
         small[row : row + 4, column : column + 4] = CATEGORIES.ignore_id
-    return ToyScene(np.clip(image + 0.5, 0, 255).astype(np.uint8), small, attributes,
+        things[row : row + 4, column : column + 4] = 0
+    return ToyScene(np.clip(image + 0.5, 0, 255).astype(np.uint8), small, things, attributes,
                     {name: count for name, count in counts.items() if name in visible})
 
 
@@ -76,10 +93,9 @@ def _mode(name: str, mode: int, world: int) -> tuple[str, str, str]:
     return str(first), str(second), PATTERNS[int(rng.integers(len(PATTERNS)))]
 
 
-def _layout(rng: np.random.Generator, side: int) -> tuple[np.ndarray, dict[str, int]]:
-    """Label map ``(side, side)`` uint8, painted back to front, and how many of each thing."""
-    canvas = Image.new("L", (side, side), CATEGORIES.names.index("sky"))
-    draw = _Draw(ImageDraw.Draw(canvas), side)
+def _layout(rng: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Label map and objects, ``(side, side)`` uint8, painted back to front, and how many of each thing."""
+    draw = _Draw(side)
     horizon = rng.uniform(0.35, 0.6)
     draw.box("grass", 0, horizon, 1, 1)
     if rng.random() < 0.55:
@@ -93,24 +109,33 @@ def _layout(rng: np.random.Generator, side: int) -> tuple[np.ndarray, dict[str, 
               {"balloon": (0.5, 0.35, 0.15), "house": (0.35, 0.45, 0.2), "tree": (0.3, 0.4, 0.3), "car": (0.4, 0.4, 0.2)}.items()}
     for name, count in counts.items():
         for _ in range(count):
+            draw.begin_object()
             getattr(draw, name)(rng, horizon)
-    return np.asarray(canvas), counts
+    return np.asarray(draw.labels), np.asarray(draw.objects), counts
 
 
 class _Draw:
-    """Shapes in unit coordinates (x to the right, y down)."""
+    """Shapes in unit coordinates (x to the right, y down), on a label map that is sky and on a map of objects."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, side: int):
-        self.draw, self.side = draw, side
+    def __init__(self, side: int):
+        self.side, self.object = side, 0
+        self.labels, self.objects = (Image.new("L", (side, side), fill) for fill in (CATEGORIES.names.index("sky"), 0))
+        self.draws = ImageDraw.Draw(self.labels), ImageDraw.Draw(self.objects)
+
+    def begin_object(self) -> None:
+        """What is drawn from here on belongs to another thing."""
+        self.object += 1
 
     def polygon(self, name: str, points: list[tuple[float, float]]) -> None:
-        self.draw.polygon([(x * self.side, y * self.side) for x, y in points], fill=CATEGORIES.names.index(name))
+        for draw, fill in zip(self.draws, (CATEGORIES.names.index(name), self.object), strict=True):
+            draw.polygon([(x * self.side, y * self.side) for x, y in points], fill=fill)
 
     def box(self, name: str, x0: float, y0: float, x1: float, y1: float) -> None:
         self.polygon(name, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
 
     def ellipse(self, name: str, x0: float, y0: float, x1: float, y1: float) -> None:
-        self.draw.ellipse([v * self.side for v in (x0, y0, x1, y1)], fill=CATEGORIES.names.index(name))
+        for draw, fill in zip(self.draws, (CATEGORIES.names.index(name), self.object), strict=True):
+            draw.ellipse([v * self.side for v in (x0, y0, x1, y1)], fill=fill)
 
     def balloon(self, rng: np.random.Generator, horizon: float) -> None:
         x, y, r = rng.uniform(0.1, 0.9), rng.uniform(0.08, horizon - 0.12), rng.uniform(0.07, 0.13)

@@ -1,38 +1,104 @@
-"""Write toy scenes as a plain folder of images and masks, the layout that people's own data has."""
+"""Write toy scenes as people's own data lies on disk: images with label maps, or with COCO's panoptic or instance JSON."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from PIL import Image
 from tqdm import tqdm
 
+from seggen_d2.foundation.errors import check_choice
 from seggen_d2.foundation.files import write_aside, write_bytes, write_json
 from seggen_d2.segmentation import label_map_png
+from seggen_d2.segmentation.masks import InstanceMask, SegmentMask
+from seggen_d2.segmentation.outlines import box_of, polygons_from_mask
+from seggen_d2.segmentation.panoptic import panoptic_png
 
-from .toy import CATEGORIES, toy_scene
+from .toy import CATEGORIES, STUFF, ToyScene, toy_scene
 
 FIRST = {"train": 0, "val": 100_000, "test": 200_000}  # scenes of different splits never meet
 
 
-def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48) -> Path:
-    """Write ``count`` scenes of ``split`` into ``folder``; scenes that are there stay.
+def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, task: str = "semantic") -> Path:
+    """Write ``count`` scenes of ``split`` into ``folder``; pictures that are there stay.
+
+    Args:
+        folder: of one split and task.
+        split: ``train``, ``val`` or ``test``.
+        count: scenes.
+        size: pixels a side.
+        task: ``semantic`` (label maps), ``panoptic`` or ``instance`` (COCO's formats; polygons fill the holes of objects).
 
     Returns:
         The dataset's YAML file.
+
+    Raises:
+        SegGenError: the task is not known.
     """
-    attributes = {}
+    write_labels = WRITERS[check_choice("task", task, tuple(WRITERS))]
+    scenes: dict[str, ToyScene] = {}
     for i in tqdm(range(count), desc=f"toy {split}", unit="scene"):
-        scene, name = toy_scene(FIRST[split] + i, size=size), f"{split}_{i:05d}"
-        attributes[name] = scene.attributes
-        if not (folder / "masks" / f"{name}.png").exists():
-            with write_aside(folder / "images" / f"{name}.png") as aside:
-                Image.fromarray(scene.image).save(aside, "PNG")
-            write_bytes(folder / "masks" / f"{name}.png", label_map_png(scene.labels))
-    write_json(folder / "attributes.json", attributes)
-    spec = {"name": f"toy_{split}", "images": "images", "masks": "masks", "ignore_id": CATEGORIES.ignore_id,
-            "categories": [{"name": c.name, "isthing": c.isthing} for c in CATEGORIES.items], "attributes": "attributes.json", "limit": count}
+        name = f"{split}_{i:05d}"
+        scenes[name] = toy_scene(FIRST[split] + i, size=size)
+        file = folder / "images" / f"{name}.png"
+        if not file.exists():
+            with write_aside(file) as aside:
+                Image.fromarray(scenes[name].image).save(aside, "PNG")
+    write_json(folder / "attributes.json", {name: scene.attributes for name, scene in scenes.items()})
+    spec = {"name": f"toy_{split}", "images": "images", **write_labels(folder, scenes), "ignore_id": CATEGORIES.ignore_id,
+            "attributes": "attributes.json", "limit": count}
     write_bytes(folder / "dataset.yaml", yaml.safe_dump(json.loads(json.dumps(spec)), sort_keys=False).encode())
     return folder / "dataset.yaml"
+
+
+def _write_label_maps(folder: Path, scenes: dict[str, ToyScene]) -> dict[str, Any]:
+    for name, scene in scenes.items():
+        write_bytes(folder / "masks" / f"{name}.png", label_map_png(scene.labels))
+    return {"masks": "masks", "categories": [{"name": c.name, "isthing": c.isthing} for c in CATEGORIES.items]}
+
+
+def _write_panoptic(folder: Path, scenes: dict[str, ToyScene]) -> dict[str, Any]:
+    masks = {name: scene.mask("panoptic") for name, scene in scenes.items()}
+    for name, mask in masks.items():
+        write_bytes(folder / "masks" / f"{name}.png", panoptic_png(mask.ids))
+    annotations = [{"image_id": name, "file_name": f"{name}.png", "segments_info": _segments(mask)} for name, mask in masks.items()]
+    _write_coco(folder, scenes, annotations, range(len(CATEGORIES)))
+    return {"task": "panoptic", "masks": "masks", "json": "annotations.json"}
+
+
+def _write_instances(folder: Path, scenes: dict[str, ToyScene]) -> dict[str, Any]:
+    objects = [{"image_id": name, **thing} for name, scene in scenes.items() for thing in _objects(scene.mask("instance"))]
+    _write_coco(folder, scenes, [{"id": n, **thing} for n, thing in enumerate(objects, start=1)], range(len(STUFF), len(CATEGORIES)))
+    return {"task": "instance", "json": "annotations.json"}
+
+
+def _segments(mask: SegmentMask) -> list[dict[str, Any]]:
+    shown = [(segment, mask.ids == segment.id) for segment in mask.segments]
+    return [{"id": segment.id, **_facts(pixels, segment.category_id)} for segment, pixels in shown]
+
+
+def _objects(mask: InstanceMask) -> list[dict[str, Any]]:
+    return [{**_facts(thing.mask, thing.category_id), "segmentation": polygons_from_mask(thing.mask)} for thing in mask.objects]
+
+
+def _facts(pixels: Any, category_id: int) -> dict[str, Any]:
+    """What COCO tells of a segment or object; its category ids begin at 1."""
+    return {"category_id": category_id + 1, "iscrowd": 0, "bbox": box_of(pixels), "area": int(pixels.sum())}
+
+
+def _write_coco(folder: Path, scenes: dict[str, ToyScene], annotations: list[dict[str, Any]], categories: range) -> None:
+    """COCO's JSON; image ids are the scenes' names."""
+    images = [{"id": name, "file_name": f"{name}.png", "height": len(s.labels), "width": len(s.labels)} for name, s in scenes.items()]
+    known = [{"id": n + 1, "name": CATEGORIES.names[n], "isthing": int(CATEGORIES.items[n].isthing)} for n in categories]
+    write_json(folder / "annotations.json", {"images": images, "annotations": annotations, "categories": known})
+
+
+WRITERS: dict[str, Callable[[Path, dict[str, ToyScene]], dict[str, Any]]] = {
+    "semantic": _write_label_maps,
+    "panoptic": _write_panoptic,
+    "instance": _write_instances,
+}

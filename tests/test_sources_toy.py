@@ -1,0 +1,71 @@
+"""Toy scenes, in memory and on disk, for the three tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.sources import load_dataset
+from seggen_d2.sources.masks import read_labelled
+from seggen_d2.sources.toy import CATEGORIES, STUFF, toy_scene
+from seggen_d2.sources.toy_folder import FIRST, write_toy_folder
+
+SCENES = range(40)
+
+
+def test_a_toy_scene_is_a_function_of_its_number():
+    a, b, other = toy_scene(5), toy_scene(5), toy_scene(6)
+    assert (a.image == b.image).all() and (a.labels == b.labels).all() and (a.objects == b.objects).all()
+    assert a.attributes == b.attributes and not np.array_equal(a.image, other.image)
+    assert set(np.unique(a.labels)) <= {*range(len(CATEGORIES)), CATEGORIES.ignore_id}
+
+
+def test_the_three_masks_of_a_scene_say_the_same():
+    for scene in map(toy_scene, SCENES):
+        things = np.isin(scene.labels, range(len(STUFF), len(CATEGORIES)))
+        assert ((scene.objects > 0) == things).all()
+        assert (scene.mask("semantic").labels() == scene.labels).all() and (scene.mask("panoptic").labels() == scene.labels).all()
+        assert (scene.mask("instance").labels() == np.where(things, scene.labels, CATEGORIES.ignore_id)).all()
+        assert sum(CATEGORIES.items[s.category_id].isthing for s in scene.mask("panoptic").segments) == len(scene.mask("instance").objects)
+
+
+def test_things_of_one_category_that_touch_are_two():
+    pairs = [(a, b) for scene in map(toy_scene, SCENES) for a in scene.mask("instance").objects for b in scene.mask("instance").objects
+             if a is not b and a.category_id == b.category_id]
+    touching = [1 for a, b in pairs if (a.mask[:, 1:] & b.mask[:, :-1]).any()]
+    assert touching
+
+
+@pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])
+def test_a_folder_reads_as_the_scenes_that_were_drawn(tmp_path, task):
+    source = load_dataset(write_toy_folder(tmp_path, "test", 12, task=task), task)
+    kept = CATEGORIES.names[len(STUFF):] if task == "instance" else CATEGORIES.names
+    assert source.categories.names == kept and len(source.records()) == 12
+    for number, record in enumerate(source.records()):
+        scene, (image, mask) = toy_scene(FIRST["test"] + number), read_labelled(record, source)
+        assert (image == scene.image).all() and record["attributes"] == scene.attributes
+        if task != "instance":
+            assert (mask.labels() == scene.labels).all()
+            continue
+        for found, drawn in zip(mask.objects, scene.mask("instance").objects, strict=True):
+            assert found.category_id == drawn.category_id - len(STUFF)
+            assert (found.mask | drawn.mask == found.mask).all()  # polygons fill holes
+
+
+def test_written_again_nothing_changes(tmp_path):
+    write_toy_folder(tmp_path, "val", 3, task="panoptic")
+    before = {path: (path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()}
+    write_toy_folder(tmp_path, "val", 3, task="panoptic")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_attributes_of_an_unreadable_file_or_task_are_told(tmp_path):
+    with pytest.raises(SegGenError, match="task is not known"):
+        write_toy_folder(tmp_path, "val", 1, task="depth")
+    file = write_toy_folder(tmp_path, "val", 1, task="instance")
+    spec = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**spec, "attributes": "gone.json"}))
+    with pytest.raises(SegGenError, match="gone.json"):
+        load_dataset(file)
