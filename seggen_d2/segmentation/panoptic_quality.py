@@ -2,10 +2,13 @@
 
 Conventions of cocodataset/panopticapi: segments of one category match where their IoU, taken without the prediction's
 pixels on what the truth leaves unlabelled, is over one half; crowds match nothing; an unmatched prediction counts not
-where more than half of it lies on unlabelled pixels and crowds of its category. Counts add up over images.
+where more than half of it lies on unlabelled pixels and the crowd of its category (of several, the last one, as there).
+Counts add up over images. Areas are counted, where panopticapi believes the truth's JSON.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -33,8 +36,10 @@ class PanopticQuality:
         self.iou = np.zeros(len(categories))
         self.counts = np.zeros((len(categories), 3), np.int64)
 
-    def update(self, predicted: SegmentMask | InstanceMask, truth: SegmentMask | InstanceMask) -> list[tuple[int, int]]:
-        """Add an image; of overlapping objects the smallest shows.
+    def update(
+        self, predicted: SegmentMask | InstanceMask, truth: SegmentMask | InstanceMask, where: str = "the prediction"
+    ) -> list[tuple[int, int]]:
+        """Add an image; of overlapping objects the smallest shows. ``where`` names the prediction in errors.
 
         Returns:
             The places of matched segments: ``(place in predicted, place in truth)``.
@@ -44,7 +49,8 @@ class PanopticQuality:
         """
         predicted, truth = (m.flattened() if isinstance(m, InstanceMask) else m for m in (predicted, truth))
         if predicted.shape != truth.shape:
-            raise SegGenError("segments and their truth differ in size", expected=str(truth.shape), found=str(predicted.shape))
+            raise SegGenError(f"the segments of {where} and their truth differ in size", expected=str(truth.shape), found=str(predicted.shape),
+                              remedy="predict at the size of the image")
         both, ours, theirs = _overlaps(predicted, truth)
         union = both.sum(1)[:, None] + both.sum(0) - both - both[:, :1]
         iou = both / np.maximum(union, 1)
@@ -52,22 +58,37 @@ class PanopticQuality:
         crowd = np.array([False, *(s.iscrowd for s in truth.segments)])
         matches = np.argwhere((iou > MATCH) & same & ~crowd)
         matches = matches[(matches > 0).all(1)]
-        excused = (both * (same & crowd)).sum(1) + both[:, 0] > MATCH * both.sum(1)
+        excused = (both * (same & _last_crowds(theirs, crowd))).sum(1) + both[:, 0] > MATCH * both.sum(1)
         np.add.at(self.iou, ours[matches[:, 0]], iou[tuple(matches.T)])
         self._count(0, ours[matches[:, 0]])
         self._count(1, np.delete(ours, [0, *matches[:, 0], *np.flatnonzero(excused)]))
         self._count(2, np.delete(theirs, [0, *matches[:, 1], *np.flatnonzero(crowd)]))
         return [(int(a) - 1, int(b) - 1) for a, b in matches]
 
+    def miss(self, categories: Iterable[int]) -> None:
+        """Add segments of the truth that nothing can match, since they have no pixel."""
+        self._count(2, np.fromiter(categories, np.int64))
+
     def _count(self, column: int, categories: np.ndarray) -> None:
         np.add.at(self.counts[:, column], categories, 1)
 
+    def __add__(self, other: PanopticQuality) -> PanopticQuality:
+        """The counts of both: those of the images of both."""
+        total = PanopticQuality(self.categories)
+        total.iou, total.counts = self.iou + other.iou, self.counts + other.counts
+        return total
+
+    def qualities(self) -> np.ndarray:
+        """``(N, 3)`` PQ, SQ and RQ of each category, percent; NaN where neither side holds one. SQ without a match is 0."""
+        matches, weights = self.counts[:, 0], self.counts @ [1, 0.5, 0.5]
+        found, some = np.full((len(weights), 3), np.nan), weights > 0
+        parts = np.stack([self.iou / np.maximum(weights, 0.5), self.iou / np.maximum(matches, 1), matches / np.maximum(weights, 0.5)], 1)
+        found[some] = 100 * parts[some]
+        return found
+
     def per_class(self) -> dict[str, float]:
         """PQ of each category by name, percent; NaN where neither side holds one."""
-        weights = self.counts @ [1, 0.5, 0.5]
-        pq = np.full(len(weights), np.nan)
-        np.divide(100 * self.iou, weights, out=pq, where=weights > 0)
-        return dict(zip(self.categories.names, pq.tolist(), strict=True))
+        return dict(zip(self.categories.names, self.qualities()[:, 0].tolist(), strict=True))
 
     def pq(self) -> float:
         """The mean over the categories that either side holds, percent; NaN without any."""
@@ -82,3 +103,9 @@ def _overlaps(predicted: SegmentMask, truth: SegmentMask) -> tuple[np.ndarray, n
     both = np.bincount(pairs.ravel(), minlength=sides[0] * sides[1]).reshape(sides)
     ours, theirs = (np.array([-1, *(s.category_id for s in mask.segments)]) for mask in (predicted, truth))
     return both, ours, theirs
+
+
+def _last_crowds(categories: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """``(T + 1,)`` bool: of each category's crowds the last."""
+    last = {int(category): place for place, category in enumerate(categories) if crowd[place]}
+    return np.isin(np.arange(len(crowd)), [*last.values()])

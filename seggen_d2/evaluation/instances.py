@@ -1,0 +1,167 @@
+"""Instance segmentation: mask AP through COCO's own tools (pycocotools), without boxes, image by image.
+
+Boxes are left out, so that objects are small, medium or large by their masks, as Detectron2 evaluates masks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.segmentation import Categories
+from seggen_d2.segmentation.rle import decode_mask, rle_size
+from seggen_d2.sources.coco_instance import is_polygon
+
+from .scores import Scores, starred
+
+MOST = 100  # detections of a category in an image that count, as in COCO
+FIGURES = {"AP": (slice(None), 0), "AP50": (slice(0, 1), 0), "AP75": (slice(5, 6), 0),  # name: (IoU thresholds, area range)
+           "APs": (slice(None), 1), "APm": (slice(None), 2), "APl": (slice(None), 3)}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A predicted object: its category, its score, and its mask as COCO's run-length code of the image's size."""
+
+    category_id: int
+    score: float
+    rle: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TruthObject:
+    """An object of the truth. ``area``, pixels, is what the annotations tell (of polygons not quite what they cover)."""
+
+    category_id: int
+    rle: dict[str, Any]
+    area: float
+    iscrowd: bool = False
+
+
+class MaskAP:
+    """Matches detections image by image and keeps only who matched; of other processes, accumulators are added by ``+``.
+
+    Args:
+        categories: N categories.
+        most: detections of a category in an image that count, best first.
+
+    Raises:
+        SegGenError: pycocotools is not installed.
+    """
+
+    def __init__(self, categories: Categories, *, most: int = MOST):
+        self.categories, self.most = categories, most
+        self._images: dict[Any, dict[int, list[dict[str, Any] | None]]] = {}
+        _tools()
+
+    def update(self, image_id: Any, predicted: Sequence[Detection], truth: Sequence[TruthObject]) -> None:
+        """Add an image; all masks are of its size.
+
+        Raises:
+            SegGenError: the image was added before.
+        """
+        if image_id in self._images:
+            raise SegGenError(f"image {image_id!r} is scored twice", remedy="give each image once")
+        judge = self._judge()
+        for number, thing in enumerate(truth, start=1):  # from 1: an id of 0 reads as no match
+            facts = {"id": number, "segmentation": thing.rle, "area": thing.area, "iscrowd": int(thing.iscrowd), "ignore": int(thing.iscrowd)}
+            judge._gts[image_id, thing.category_id].append(facts)
+        for number, thing in enumerate(predicted, start=1):
+            facts = {"id": number, "segmentation": thing.rle, "area": int(_tools().area(thing.rle)), "score": thing.score}
+            judge._dts[image_id, thing.category_id].append(facts)
+        found = sorted({thing.category_id for thing in (*predicted, *truth)})
+        judge.ious = {(image_id, category): judge.computeIoU(image_id, category) for category in found}
+        self._images[image_id] = {category: [_kept(judge.evaluateImg(image_id, category, area, self.most)) for area in judge.params.areaRng]
+                                  for category in found}
+
+    def __add__(self, other: MaskAP) -> MaskAP:
+        """The images of both.
+
+        Raises:
+            SegGenError: an image is in both.
+        """
+        twice = self._images.keys() & other._images.keys()
+        if twice:
+            raise SegGenError(f"{len(twice)} images are scored twice", found=str(next(iter(twice))), remedy="give each image once")
+        total = MaskAP(self.categories, most=self.most)
+        total._images = {**self._images, **other._images}
+        return total
+
+    def scores(self, classes: Sequence[str] = ()) -> Scores:
+        """``AP``, ``AP50``, ``AP75``, ``APs``, ``APm``, ``APl``, and AP of each category; NaN where the truth has no such object.
+
+        Args:
+            classes: names; ``AP*`` is the mean over those of them.
+        """
+        found = sorted({category for image in self._images.values() for category in image})
+        precision = self._precision(found)
+        figures = {name: _mean(precision[thresholds, :, :, area]) for name, (thresholds, area) in FIGURES.items()}
+        places = {self.categories.names[category]: place for place, category in enumerate(found)}
+        per_class = {name: _mean(precision[:, :, places[name], 0]) if name in places else float("nan") for name in self.categories.names}
+        return Scores({**figures, **starred("AP", per_class, classes)}, {"AP": per_class})
+
+    def _precision(self, found: list[int]) -> np.ndarray:
+        """``(10, 101, len(found), 4)``: IoU thresholds, recalls, categories, areas; -1 where there is nothing to find."""
+        judge, images = self._judge(), sorted(self._images)
+        judge.params.imgIds, judge.params.catIds = images, found
+        none: list[None] = [None] * len(judge.params.areaRng)
+        judge.evalImgs = [self._images[image].get(category, none)[area] for category in found for area in range(len(none)) for image in images]
+        judge._paramsEval = judge.params
+        with contextlib.redirect_stdout(io.StringIO()):
+            judge.accumulate()
+        return judge.eval["precision"][..., -1]
+
+    def _judge(self) -> Any:
+        from pycocotools.cocoeval import COCOeval
+
+        judge = COCOeval(iouType="segm")
+        judge.params.maxDets = [1, 10, self.most]
+        return judge
+
+
+def _kept(matched: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What :meth:`MaskAP.scores` needs of an image's matches, small."""
+    if matched is None:
+        return None
+    return {"dtScores": np.asarray(matched["dtScores"], float), "dtMatches": matched["dtMatches"].astype(bool),
+            "dtIgnore": matched["dtIgnore"].astype(bool), "gtIgnore": np.asarray(matched["gtIgnore"], bool)}
+
+
+def _mean(precision: np.ndarray) -> float:
+    known = precision[precision > -1]
+    return float(100 * known.mean()) if known.size else float("nan")
+
+
+def encode_object(mask: np.ndarray) -> dict[str, Any]:
+    """``(H, W)`` bool to COCO's run-length code."""
+    return _tools().encode(np.asfortranarray(mask, np.uint8))
+
+
+def read_object(segmentation: Any, height: int, width: int, where: str) -> dict[str, Any]:
+    """Polygons, or a run-length mask of either kind, as COCO's short run-length code.
+
+    Raises:
+        SegGenError: it is neither, is broken, or is of another size; ``where`` names it.
+    """
+    if isinstance(segmentation, list):
+        polygons = [polygon for polygon in segmentation if is_polygon(polygon, where)]
+        return _tools().merge(_tools().frPyObjects(polygons, height, width)) if polygons else encode_object(np.zeros((height, width), bool))
+    if rle_size(segmentation, where) != (height, width):
+        raise SegGenError(f"the mask of {where} has another size than its image", expected=f"{height} x {width} (H x W)",
+                          found=" x ".join(map(str, segmentation["size"])), remedy="predict at the size of the image")
+    mask = decode_mask(segmentation, where)  # pycocotools never returns from runs that do not fill their size
+    return encode_object(mask) if isinstance(segmentation["counts"], list) else segmentation
+
+
+def _tools() -> Any:
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise SegGenError("mask AP is COCO's own, and pycocotools is not installed", found=str(error), remedy="pip install pycocotools") from error
+    return mask
