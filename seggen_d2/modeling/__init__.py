@@ -6,10 +6,12 @@ from .criterion import SetCriterion
 from .inference import instance_inference, panoptic_inference, semantic_inference
 from .mask2former import Mask2Former
 from .matching import match, point_sample
+from .outputs import Outputs
 
 __all__ = [
     "BACKBONES",
     "Mask2Former",
+    "Outputs",
     "SetCriterion",
     "backbone_config",
     "build_mask2former",

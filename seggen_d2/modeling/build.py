@@ -54,7 +54,7 @@ def build_mask2former(
         hidden_size: channels of the queries; None is ``feature_size``.
         dropout: of the pixel decoder's layers; those of the transformer decoder have none, as upstream.
         pre_norm: norms before the decoder's attentions, not after. project_input: a 1x1 convolution before it.
-        wrapping: ``pixel_mean``, ``pixel_std``, ``size_divisibility``, ``freeze_norm``, ``freeze_at`` of ``Mask2Former``.
+        wrapping: ``pixel_mean``, ``pixel_std``, ``size_divisibility``, ``freeze_norm``, ``freeze_at``, ``outputs`` of ``Mask2Former``.
 
     Raises:
         SegGenError: a number is out of range, or the backbone is unknown.

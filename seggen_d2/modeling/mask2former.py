@@ -17,7 +17,8 @@ from transformers import Mask2FormerForUniversalSegmentation
 
 from .backbones import freeze
 from .criterion import SetCriterion
-from .inference import crop_and_resize, semantic_inference, upsample
+from .inference import upsample
+from .outputs import Outputs
 
 PIXEL_MEAN = (123.675, 116.280, 103.530)  # of ImageNet, RGB, in [0, 255]
 PIXEL_STD = (58.395, 57.120, 57.375)
@@ -33,6 +34,7 @@ class Mask2Former(nn.Module):
         size_divisibility: images are padded (right, bottom, with the mean) to multiples of it; below 1 is 1.
         freeze_norm: keep the backbone's batch norms as they are (for pre-trained ones and small batches).
         freeze_at: stages of a ResNet that are not trained; 1 is the stem, 2 adds the first stage.
+        outputs: the results given outside of training.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class Mask2Former(nn.Module):
         size_divisibility: int = 32,
         freeze_norm: bool = False,
         freeze_at: int = 0,
+        outputs: Outputs | None = None,
     ):
         super().__init__()
-        self.network, self.criterion = network, criterion
+        self.network, self.criterion, self.outputs = network, criterion, outputs or Outputs()
         self.size_divisibility = max(1, size_divisibility)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
@@ -68,17 +71,17 @@ class Mask2Former(nn.Module):
 
     def forward(
         self, samples: list[dict[str, Any]], per_sample: bool = False
-    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """Losses in training mode, else scores.
+    ) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Losses in training mode, else results.
 
         Args:
             samples: dicts with ``image`` (3, H, W), RGB in [0, 255]; in training also ``mask_labels`` (N, H, W) and
-                ``class_labels`` (N,); else optional ``height`` and ``width`` (pixels) of the wanted scores.
+                ``class_labels`` (N,); else optional ``height`` and ``width`` (pixels) of the wanted results.
             per_sample: leave the losses per sample, (B,), instead of the batch's means.
 
         Returns:
             Training: weighted losses by name; their sum is what is minimised.
-            Else: a dict a sample with ``sem_seg``, (K, height, width) scores, 0 or more.
+            Else: a dict a sample, as ``Outputs.read`` tells.
         """
         images = self.batch_images([sample["image"] for sample in samples])
         predictions = self.predict(images)
@@ -89,7 +92,7 @@ class Mask2Former(nn.Module):
             return losses if per_sample else {name: values.mean() for name, values in losses.items()}
         class_logits, mask_logits = predictions[-1]
         masks = upsample(mask_logits, images.shape[-2:])
-        return [{"sem_seg": _scores(*item)} for item in zip(class_logits, masks, samples, strict=True)]
+        return [self.outputs.read(*item) for item in zip(class_logits, masks, samples, strict=True)]
 
     def predict(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """(class logits (B, Q, K + 1), mask logits (B, Q, h, w)) of each layer for normalised images (B, 3, H, W).
@@ -118,9 +121,3 @@ class Mask2Former(nn.Module):
 
 def _pad(tensor: Tensor, height: int, width: int) -> Tensor:
     return F.pad(tensor, (0, width - tensor.shape[-1], 0, height - tensor.shape[-2]))
-
-
-def _scores(class_logits: Tensor, masks: Tensor, sample: dict[str, Any]) -> Tensor:
-    height, width = size = sample["image"].shape[-2:]
-    scores = semantic_inference(class_logits, masks[:, :height, :width])
-    return crop_and_resize(scores, size, sample.get("height", height), sample.get("width", width))

@@ -12,14 +12,8 @@ from detectron2.utils.memory import retry_if_cuda_oom
 from torch import Tensor, nn
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.modeling import (
-    Mask2Former,
-    build_mask2former,
-    instance_inference,
-    panoptic_inference,
-    semantic_inference,
-)
-from seggen_d2.modeling.inference import crop_and_resize, upsample
+from seggen_d2.modeling import Mask2Former, Outputs, build_mask2former
+from seggen_d2.modeling.inference import upsample
 
 from .architecture import model_options, norm_of
 from .upstream_state import UpstreamState
@@ -31,11 +25,8 @@ class SegGenMask2Former(UpstreamState):
     ``last_losses`` holds the weighted losses of the last training step for each sample: {name: (B,)}, detached.
 
     Args:
-        model: the network and its losses; K is its number of categories.
-        is_thing: (K,) bool, or None where no panoptic result is asked for.
-        semantic_on, panoptic_on, instance_on: the results that are asked for.
-        resize_first: bring mask logits to the wanted size before anything is read from them, not the scores after.
-        object_mask_threshold, overlap_threshold: see ``panoptic_inference``. top_k: instances an image.
+        model: the network and its losses.
+        outputs: the results that are asked for.
         deep_supervision: losses of every decoder layer, not of the last alone.
         counters: see ``UpstreamState``.
     """
@@ -45,28 +36,17 @@ class SegGenMask2Former(UpstreamState):
         self,
         *,
         model: Mask2Former,
-        is_thing: Tensor | None = None,
-        semantic_on: bool = True,
-        panoptic_on: bool = False,
-        instance_on: bool = False,
-        resize_first: bool = False,
-        object_mask_threshold: float = 0.0,
-        overlap_threshold: float = 0.0,
-        top_k: int = 100,
+        outputs: Outputs,
         deep_supervision: bool = True,
         counters: bool = False,
     ):
         super().__init__(model, counters=counters)
-        self.semantic_on, self.panoptic_on, self.instance_on = semantic_on, panoptic_on, instance_on
-        self.resize_first = resize_first or panoptic_on or instance_on
-        self.object_mask_threshold, self.overlap_threshold = object_mask_threshold, overlap_threshold
-        self.top_k, self.deep_supervision = top_k, deep_supervision
-        self.register_buffer("is_thing", is_thing, persistent=False)
+        self.outputs, self.deep_supervision = outputs, deep_supervision
         self.last_losses: dict[str, Tensor] = {}
 
     @classmethod
     def from_config(cls, cfg: Any) -> dict[str, Any]:
-        test, norm = cfg.MODEL.MASK_FORMER.TEST, norm_of(cfg)
+        norm = norm_of(cfg)
         model = build_mask2former(**model_options(cfg))
         if norm == "SyncBN":
             nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
@@ -74,14 +54,7 @@ class SegGenMask2Former(UpstreamState):
             model.backbone.gradient_checkpointing_enable({"use_reentrant": False})
         return {
             "model": model,
-            "is_thing": _is_thing(cfg) if test.PANOPTIC_ON else None,
-            "semantic_on": test.SEMANTIC_ON,
-            "panoptic_on": test.PANOPTIC_ON,
-            "instance_on": test.INSTANCE_ON,
-            "resize_first": test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE,
-            "object_mask_threshold": test.OBJECT_MASK_THRESHOLD,
-            "overlap_threshold": test.OVERLAP_THRESHOLD,
-            "top_k": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "outputs": _outputs(cfg),
             "deep_supervision": cfg.MODEL.MASK_FORMER.DEEP_SUPERVISION,
             "counters": norm != "FrozenBN",
         }
@@ -121,29 +94,8 @@ class SegGenMask2Former(UpstreamState):
         return {name: values.mean() for name, values in losses.items()}
 
     def _results(self, class_logits: Tensor, mask_logits: Tensor, sample: dict[str, Any]) -> dict[str, Any]:
-        size = tuple(sample["image"].shape[-2:])
-        wanted = (size, sample.get("height", size[0]), sample.get("width", size[1]))
-        resize, results = retry_if_cuda_oom(crop_and_resize), {}
-        if self.resize_first:
-            mask_logits = resize(mask_logits, *wanted)
-        class_logits = class_logits.to(mask_logits)  # a retry may have moved the masks to the CPU
-        if self.semantic_on:
-            scores = retry_if_cuda_oom(semantic_inference)(class_logits, mask_logits)
-            results["sem_seg"] = scores if self.resize_first else resize(scores, *wanted)
-        if self.panoptic_on:
-            results["panoptic_seg"] = retry_if_cuda_oom(panoptic_inference)(
-                class_logits,
-                mask_logits,
-                is_thing=self.is_thing,
-                object_mask_threshold=self.object_mask_threshold,
-                overlap_threshold=self.overlap_threshold,
-            )
-        if self.instance_on:
-            found = retry_if_cuda_oom(instance_inference)(
-                class_logits, mask_logits, top_k=self.top_k, kept=self.is_thing if self.panoptic_on else None
-            )
-            results["instances"] = _instances(found)
-        return results
+        results = self.outputs.read(class_logits, mask_logits, sample, guard=retry_if_cuda_oom)
+        return {**results, "instances": _instances(results["instances"])} if "instances" in results else results
 
 
 def _instances(found: dict[str, Tensor]) -> Instances:
@@ -171,7 +123,21 @@ def _gt_masks(sample: dict[str, Any]) -> Tensor:
     return masks
 
 
-def _is_thing(cfg: Any) -> Tensor:
+def _outputs(cfg: Any) -> Outputs:
+    test = cfg.MODEL.MASK_FORMER.TEST
+    return Outputs(
+        semantic=test.SEMANTIC_ON,
+        panoptic=test.PANOPTIC_ON,
+        instance=test.INSTANCE_ON,
+        is_thing=_is_thing(cfg) if test.PANOPTIC_ON else (),
+        resize_first=test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE,
+        object_mask_threshold=test.OBJECT_MASK_THRESHOLD,
+        overlap_threshold=test.OVERLAP_THRESHOLD,
+        top_k=cfg.TEST.DETECTIONS_PER_IMAGE,
+    )
+
+
+def _is_thing(cfg: Any) -> tuple[bool, ...]:
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
     ids = getattr(metadata, "thing_dataset_id_to_contiguous_id", None)
     if ids is None:
@@ -179,4 +145,4 @@ def _is_thing(cfg: Any) -> Tensor:
                           expected="thing_dataset_id_to_contiguous_id in the metadata of DATASETS.TRAIN's first",
                           found=f"DATASETS.TRAIN: {list(cfg.DATASETS.TRAIN)}",
                           remedy="name a panoptic dataset, or set PANOPTIC_ON to False")
-    return torch.isin(torch.arange(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES), torch.tensor(sorted(ids.values())))
+    return tuple(number in {*ids.values()} for number in range(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES))
