@@ -110,6 +110,18 @@ def test_a_model_that_says_nothing_gives_way_to_the_labels(opt_model, requests, 
     assert captioner(requests[:1]) == [("a road and a sky",)] and "says nothing usable" in caplog.text
 
 
+def test_what_repeats_another_caption_is_drawn_again(opt_model, requests, monkeypatch):
+    """A word each for the beam and two draws, then new draws: the first says it once more, the second something else."""
+    captioner = Blip2Captioner(options(opt_model, beams=1), CATEGORIES)
+    words = iter([["a road"] * 2, ["a road", "a sky", "a house", "a house"], ["a road", "a sky"], ["a car"]])
+    monkeypatch.setattr(captioner, "_generate", lambda inputs, **ways: next(words))
+    assert captioner(requests[:2]) == [("a road", "a car", "a sky"), ("a road", "a house", "a sky")]
+    assert next(words, None) is None
+    always = Blip2Captioner(options(opt_model, beams=1, nucleus=1), CATEGORIES)
+    monkeypatch.setattr(always, "_generate", lambda inputs, **ways: ["a road"] * len(inputs["pixel_values"]))
+    assert always(requests[:1]) == [("a road", "a road")]
+
+
 def test_captions_are_mended():
     wording = Wording(["arafed", "stock photo"])
     assert wording.tidied("\n  a  cat\non a mat") == "a cat" and not wording.is_good("An Arafed cat") and wording.is_good("a carafed cat")
@@ -181,8 +193,8 @@ def test_two_processes_make_the_table_of_one(opt_model, toy_folder, tmp_path):
     words = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
              "--dynamo_backend", "no", "--main_process_port", "0", str(tmp_path / "small_chunks.py"), str(root / "tools" / "make_captions.py"),
              "--dataset", str(toy_folder / "dataset.yaml"), "--output", str(tmp_path / "two"), "--captioner", "blip2", "--model", opt_model,
-             "--beams", "2x3", "--nucleus", "2", "--max-tokens", "6", "--batch", "3", "--device", "cpu", "--dtype", "float32"]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+             "--beams", "2x3", "--nucleus", "2", "--max-tokens", "6", "--batch", "3", "--dtype", "float32"]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert read_captions(tmp_path / "two" / "captions.parquet") == alone and "process 2/2" in done.stderr

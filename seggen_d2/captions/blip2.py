@@ -29,7 +29,7 @@ LICENCES = {  # of the published weights, by how their names begin
     "blip2-flan-t5": "BLIP-2: MIT; its language model Flan-T5: Apache-2.0",
 }
 _IMAGE = "<image>"
-_RETRIES = 3  # draws in place of a caption that says nothing, or something blocked
+_RETRIES = 3  # draws in place of a caption that says nothing, something blocked, or what another one says
 _log = logging.getLogger(__name__)
 
 
@@ -77,10 +77,11 @@ class Blip2Options:
 
 
 class Blip2Captioner:
-    """Describe images in batches: beams first, then nucleus draws, none of them empty or blocked.
+    """Describe images in batches: beams first, then nucleus draws, none of them empty or blocked, few of them alike.
 
-    A caption that says nothing or holds a blocked phrase is drawn again by nucleus sampling, a few times; what is blocked
-    even then is cut out. Draws depend on the seed, the image's id and the caption's number alone.
+    A caption that says nothing, holds a blocked phrase or repeats one before it is drawn again by nucleus sampling, a few
+    times; what is blocked even then is cut out, a repetition stays. Draws depend on the seed, the image's id and the
+    caption's number alone.
 
     Args:
         options: what to ask for.
@@ -144,13 +145,15 @@ class Blip2Captioner:
 
     def _draw_again(self, batch: Sequence[CaptionRequest], inputs: dict[str, torch.Tensor], captions: list[list[str]]) -> None:
         for attempt in range(1, _RETRIES + 1):
-            bad = [(i, n) for i, given in enumerate(captions) for n, caption in enumerate(given) if not self.wording.is_good(caption)]
+            bad = [(i, n) for i, given in enumerate(captions) for n, caption in enumerate(given)
+                   if not self.wording.is_good(caption) or caption in given[:n]]
             if not bad:
                 return
             images = torch.tensor([i for i, _ in bad], device=self.device)
             drawn = self._nucleus({name: value[images] for name, value in inputs.items()}, [self._seed(batch[i], n, attempt) for i, n in bad])
             for (i, n), caption in zip(bad, drawn, strict=True):
-                captions[i][n] = caption if self.wording.is_good(caption) else captions[i][n]
+                if self.wording.is_good(caption) and (caption not in captions[i] or not self.wording.is_good(captions[i][n])):
+                    captions[i][n] = caption
 
     def _mended(self, caption: str, request: CaptionRequest) -> str:
         mended = caption if self.wording.is_good(caption) else self.wording.mended(caption)

@@ -45,7 +45,7 @@ def caption_dataset(
 ) -> dict[str, tuple[str, ...]]:
     """Caption every image of ``source`` into the table at ``path``.
 
-    Images that the table holds already are not captioned again. The others are cut into chunks, whatever the number of
+    Images that the table holds already are not captioned again, and those of one name only once. The others are cut into chunks, whatever the number of
     processes; a finished chunk is a file of its own beside the table, so that a stopped run goes on with the same
     command and ends with the same captions.
 
@@ -66,7 +66,7 @@ def caption_dataset(
     path, share = Path(path), share or Share()
     done = _begun(path, captioner.facts)
     records = source.records()
-    todo = [record for record in records if str(record["image_id"]) not in done]
+    todo = list({name: record for name, record in zip(_names(records), records, strict=True) if name not in done}.values())
     share.wait()  # until every process has seen the same table
     folder = path.with_name(path.name + ".parts")
     chunks = _cut(todo, CHUNK)
@@ -122,11 +122,15 @@ def _read_ahead(batches: Sequence[list[dict[str, Any]]], source: Source, pool: E
 
 
 def _read_chunk(folder: Path, number: int, chunk: list[dict[str, Any]]) -> dict[str, tuple[str, ...]] | None:
-    """A finished chunk's captions; None where it is not finished or holds other images than these."""
+    """A finished chunk's captions; None where it is not finished, is damaged, or holds other images than these."""
     file = _chunk_file(folder, number)
     if not file.exists():
         return None
-    captions = read_captions(file)
+    try:
+        captions = read_captions(file)
+    except SegGenError as error:
+        _log.warning("%s; they are made again", error.problem)
+        return None
     if list(captions) == _names(chunk):
         return captions
     _log.warning("%s holds captions of other images: the dataset changed; they are made again", file)

@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import torch
+
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.options import check_same_options
+from seggen_d2.foundation.processes import join_processes
 from seggen_d2.sources import load_dataset
 
 from .blip2 import Blip2Captioner, Blip2Options
@@ -68,7 +71,7 @@ def parse_beams(text: str) -> tuple[int, int]:
 def make_captions(options: CaptionOptions, output: Path, *, batch: int = 8, device: str = "auto") -> dict[str, tuple[str, ...]]:
     """Caption the dataset into ``output/captions.parquet``; the same call goes on after any stop.
 
-    Under ``accelerate launch`` the processes share the images, each on its own device.
+    Under ``accelerate launch`` the processes share the images, each on a device of its own.
 
     Returns:
         ``{image_id: captions}``.
@@ -79,12 +82,13 @@ def make_captions(options: CaptionOptions, output: Path, *, batch: int = 8, devi
     check_range("batch", batch, 1, 4096)
     source = load_dataset(options.dataset)
     check_same_options(output, options.deciding())
-    if options.captioner == "label-list":
-        return caption_dataset(source, LabelListCaptioner(source.categories, **asdict(options.label_list)), output / TABLE, batch=batch)
-    from accelerate import PartialState
-
-    state = PartialState(cpu=device == "cpu", timeout=_LONGEST_WAIT)
-    captioner = Blip2Captioner(options.blip2, source.categories, state.device if device in ("auto", "cpu") else device)
-    share = Share(state.process_index, state.num_processes, state.wait_for_everyone)
+    share, place = _share(device)
+    captioner = (LabelListCaptioner(source.categories, **asdict(options.label_list)) if options.captioner == "label-list"
+                 else Blip2Captioner(options.blip2, source.categories, place))
     return caption_dataset(source, captioner, output / TABLE, batch=batch, share=share)
 
+
+def _share(device: str) -> tuple[Share, str | torch.device]:
+    """This process's part of the images, and its device: one of its own unless ``device`` names one for all."""
+    state = join_processes(_LONGEST_WAIT, cpu=device == "cpu")
+    return Share(state.process_index, state.num_processes, state.wait_for_everyone), state.device if device in ("auto", "cpu") else device

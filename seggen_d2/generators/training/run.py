@@ -6,7 +6,6 @@ import importlib.util
 import json
 import logging
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.processes import join_processes
 from seggen_d2.foundation.seeds import derive_seed
 
 from .optimizers import Average, copy_tensors, load_optimizer, make_optimizer, make_schedule, optimizer_tensors
@@ -33,9 +33,8 @@ FREE = {"checkpoint_every", "keep", "log_every", "tracker", "ema_device"}  # opt
 
 
 def start_processes() -> PartialState:
-    """Join the other processes, where a launcher (``accelerate launch``, ``torchrun``) started several; without GPUs by gloo."""
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") or not torch.accelerator.is_available()
-    return PartialState(cpu=on_cpu and "LOCAL_RANK" in os.environ, timeout=PATIENCE)
+    """Join the other processes, where a launcher started several."""
+    return join_processes(PATIENCE)
 
 
 @contextmanager
