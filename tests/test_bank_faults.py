@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import multiprocessing
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from bank_samples import CATEGORIES, info, sample, write_bank
+from clean_forks import clean_forks
 from PIL import Image
 
 from seggen_d2.bank import Bank, BankWriter, Rejection, export_folders, import_bank, read_info, verify_bank
@@ -199,9 +199,9 @@ def _begin(root: Path, seed: int, barrier, queue) -> None:
 
 
 def test_of_two_jobs_on_one_folder_one_gets_it(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = clean_forks()
     for turn in range(6):
-        root, barrier, queue = tmp_path / str(turn), context.Barrier(4), context.Queue()
+        root, barrier, queue = tmp_path / str(turn), context.Barrier(4, timeout=60), context.Queue()
         jobs = [context.Process(target=_begin, args=(root, seed, barrier, queue)) for seed in range(4)]
         for job in jobs:
             job.start()
@@ -266,8 +266,8 @@ def test_two_models_of_one_kind_keep_their_licences():
 
 
 def test_two_processes_of_one_job_on_the_same_shards_leave_its_bytes(tmp_path):
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(3)
+    context = clean_forks()
+    barrier = context.Barrier(3, timeout=60)
     jobs = [context.Process(target=_write, args=(tmp_path / "bank", barrier)) for _ in range(3)]
     for job in jobs:
         job.start()

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bank_samples import CATEGORIES, info, labels, sample, write_bank
+from clean_forks import clean_forks
 from iopath.common.file_io import PathManager
 
 from seggen_d2.bank import (
@@ -255,7 +256,7 @@ def open_and_count(root):
 
 def test_two_processes_build_the_table_at_once(tmp_path):
     write_bank(tmp_path / "bank", shards=6)
-    with concurrent.futures.ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork")) as pool:
+    with concurrent.futures.ProcessPoolExecutor(4, mp_context=clean_forks()) as pool:
         assert set(pool.map(open_and_count, [tmp_path / "bank"] * 12)) == {18}
     assert len(tables(tmp_path / "bank")) == 1
 

@@ -15,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from clean_forks import clean_forks
 from tiny_synthesis import contents, tiny_options
 
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.sampling.sampler import SamplerOptions
+from seggen_d2.synthesis import local
 from seggen_d2.synthesis.finishing import Finisher
 from seggen_d2.synthesis.job import Job
 from seggen_d2.synthesis.local import synthesize
@@ -46,11 +48,8 @@ def work(strategy: str, options, bank: Path) -> None:
 
 
 def begin(strategy: str, options, bank: Path) -> multiprocessing.process.BaseProcess:
-    """A process that makes the bank. It is forked after the imports, so that its life is all work, and from a server without
-    threads: a fork of this process could inherit a lock that nobody gives back, tqdm's among processes after a kill."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pandas", "diffusers", "seggen_d2.synthesis.painter", "seggen_d2.synthesis.shards"])
-    process = context.Process(target=work, args=(strategy, options, bank))
+    """A process that makes the bank; its imports are done, so that its life is all work."""
+    process = clean_forks().Process(target=work, args=(strategy, options, bank))
     process.start()
     return process
 
@@ -78,7 +77,7 @@ def test_killed_at_twenty_moments_gives_the_bank_of_an_uninterrupted_run(options
         before, process = shards(bank), begin("imgsyn", long, bank)
         while kills % 2 and process.is_alive() and shards(bank) == before:
             time.sleep(0.002)
-        killed = kill_after(process, draw.uniform(0.0, 0.5 if kills % 2 else 1.0))
+        killed = kill_after(process, draw.uniform(0.0, 0.3 if kills % 2 else 0.7))
         kills, made = kills + killed, made + shards(bank) - before
         if not killed:
             assert contents(bank) == whole
@@ -107,8 +106,10 @@ def test_a_command_of_another_job_is_refused_by_name_while_the_first_is_at_work(
     assert contents(tmp_path / "bank") == contents(whole)
 
 
-def test_a_local_worker_that_is_killed_is_told_and_the_same_command_goes_on(options, tmp_path):
-    long, bank, killed = replace(options, replicas=6, images=SamplerOptions(6)), tmp_path / "bank", []
+def test_a_local_worker_that_is_killed_is_told_and_the_same_command_goes_on(options, tmp_path, monkeypatch):
+    long, bank, killed = replace(options, replicas=4, images=SamplerOptions(4)), tmp_path / "bank", []
+    clean_forks()
+    monkeypatch.setattr(local, "START", "forkserver")  # that spawned ones work is another test's
 
     def kill_one() -> None:
         deadline = time.monotonic() + 120

@@ -10,7 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from seggen_d2.bank import Bank, BankWriter
@@ -23,6 +23,7 @@ from .options import SynthesisOptions
 from .shards import run_shards
 
 log = logging.getLogger(__name__)
+START = "spawn"  # of workers: a fork of a process that has looked for GPUs cannot use them
 
 
 def synthesize(strategy: str, options: SynthesisOptions, output: str | os.PathLike, *, workers: int = 1, verify: bool = True) -> None:
@@ -74,7 +75,7 @@ def run_workers(job: Job, output: str | os.PathLike, workers: int, verify: bool 
     Returns:
         How those ended that did not end well.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(START)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     shared = (job.strategy, job.options, output, verify, job.masks_print if job.strategy == "imgsyn" else "")
     running = [context.Process(target=_work, args=(*shared, i, workers)) for i in range(workers)]
@@ -91,7 +92,7 @@ def run_workers(job: Job, output: str | os.PathLike, workers: int, verify: bool 
     return [f"worker {i + 1} {_end(process)}" for i, process in enumerate(running) if process.exitcode]
 
 
-def _end(process: SpawnProcess) -> str:
+def _end(process: BaseProcess) -> str:
     killed = f"was killed by signal {-process.exitcode}" + (" (out of memory?)" if process.exitcode == -9 else "")
     return killed if process.exitcode < 0 else f"ended with exit status {process.exitcode}"
 
