@@ -115,15 +115,14 @@ def painting(pipeline: DiffusionPipeline, options: SamplerOptions,
              autocast: torch.dtype | None = None) -> Iterator[Callable[[SampleBatch], np.ndarray]]:
     """A function that paints batches with a pipeline in the middle of its training.
 
-    The pipeline's other networks come to the UNet's device meanwhile. Afterwards all are where, what and how they were.
+    The pipeline's other networks come to the UNet's device meanwhile, text encoders in the half precision of ``autocast``:
+    memory is scarcer here than anywhere else in a training. Afterwards all are where, what and how they were.
     """
-    networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    device, tensors = pipeline.unet.device, [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
-    before = [(tensor, tensor.device, tensor.dtype) for tensor in tensors]  # one network may hold weights of several types
-    modes = {module: module.training for network in networks for module in network.modules()}
+    networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    device, put_back = pipeline.unet.device, [_returning(network) for network in networks.values()]
     try:
-        for network in networks:
-            nn.Module.to(network, device)
+        for name, network in networks.items():
+            nn.Module.to(network, device, autocast if name.startswith("text_encoder") else None)
         sampler = Sampler(pipeline, options)
 
         def paint(batch: SampleBatch) -> np.ndarray:
@@ -133,7 +132,22 @@ def painting(pipeline: DiffusionPipeline, options: SamplerOptions,
 
         yield paint
     finally:
-        for tensor, place, dtype in before:
-            tensor.data = tensor.data.to(place, dtype)
+        for back in put_back:
+            back()
+
+
+def _returning(network: nn.Module) -> Callable[[], None]:
+    """A function that gives ``network`` the weights, buffers and modes that it has now: the very tensors, not copies."""
+    weights = [(weight, weight.data) for weight in network.parameters()]  # each of its own type and place
+    buffers = [(module, name, buffer) for module in network.modules() for name, buffer in module.named_buffers(recurse=False)]
+    modes = {module: module.training for module in network.modules()}
+
+    def back() -> None:
+        for weight, data in weights:
+            weight.data = data
+        for module, name, buffer in buffers:
+            setattr(module, name, buffer)
         for module, mode in modes.items():
             module.training = mode
+
+    return back
