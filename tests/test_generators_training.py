@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators.training import states
+from seggen_d2.generators.training import run, states
 from seggen_d2.generators.training.loop import Shuffled, TrainingOptions, Validation, example_numbers, train
 from seggen_d2.generators.training.optimizers import Average, load_optimizer, make_optimizer, optimizer_tensors
 from seggen_d2.generators.training.states import States, read_part
@@ -100,6 +100,33 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path):
     (left / "trained.safetensors").write_bytes(b"half")
     fitted(tmp_path)
     assert not left.exists()
+
+
+def test_the_state_just_written_stays_though_later_ones_are_there(tmp_path):
+    """A run that went on from an earlier step finds better weights before the step of the best so far."""
+    best = States(tmp_path, 1)
+    for step in (1500, 1100):
+        best.write(step, {}, {})
+    assert [path.name for path in best.all()] == ["step-00001100"]
+    newest = States(tmp_path, 3)
+    for step in (1200, 1300, 1400):
+        newest.write(step, {}, {})
+    assert [path.name for path in newest.all()] == ["step-00001200", "step-00001300", "step-00001400"]
+
+
+def test_a_precision_that_the_machine_lacks_is_told(tmp_path, monkeypatch):
+    def refuse(**settings):
+        raise ValueError("bf16 mixed precision requires a supported device")
+
+    monkeypatch.setattr(run, "Accelerator", refuse)
+    with pytest.raises(SegGenError, match=r"mixed_precision: bf16 does not go with this machine(.|\n)*a supported device"):
+        fitted(tmp_path, replace(OPTIONS, mixed_precision="bf16"))
+
+
+@pytest.mark.parametrize("changes", [{"max_grad_norm": 0.0}, {"weight_decay": -1.0}, {"warmup_steps": -1}])
+def test_options_that_would_train_nothing_are_refused(changes):
+    with pytest.raises(SegGenError, match=f"{next(iter(changes))} is out of range"):
+        replace(OPTIONS, **changes)
 
 
 def test_a_disk_without_room_keeps_the_earlier_states(tmp_path, monkeypatch):

@@ -170,6 +170,7 @@ def test_a_generator_of_grey_noise_is_told(held_out, examples, monkeypatch):
 
 def test_a_real_text2mask_is_measured(held_out, examples, generators):
     figures = Text2MaskValidation(held_out, examples.thumbnails)(load_generator(generators["text2mask"], "text2mask"))
+    assert figures.pop("misfit") == figures["unsure"] + figures["histogram_distance"]
     assert all(0 <= value <= 1 for value in figures.values())
 
 

@@ -14,7 +14,7 @@ from seggen_d2.sources.leaks import check_apart
 
 from .held_out import ValidationOptions
 
-BEST = {"judged": ("miou", "max"), "unjudged": ("loss_held_out", "min"), "text2mask": ("histogram_distance", "min")}
+BEST = {"judged": ("miou", "max"), "unjudged": ("loss_held_out", "min"), "text2mask": ("misfit", "min")}
 GAIN = 0.002  # a condition that lowers the loss by less is not used: one that is ignored makes no difference at all
 UNSURE = 0.5  # a Text2Mask that has learnt the palette has far fewer pixels between its colours
 ADVICE = ("ControlNets converge suddenly or never: train longer, raise learning_rate or batch, or check captions and colours; the "

@@ -68,6 +68,7 @@ class Text2MaskValidation:
 
     - ``unsure``: share of pixels far from every colour of the palette.
     - ``histogram_distance``: total variation between the categories' shares of sampled and of held-out masks; 0 is equal, 1 disjoint.
+    - ``misfit``: the sum of both; the weights that have the least are kept. The distance alone would not tell blurred maps from clean ones.
     - ``nearest``, ``nearest_median``: the smallest and the median distance of a sampled mask to a training mask.
     - ``copies``: share of sampled masks nearer than ``copy_distance`` to one; ``copies_real`` is that share of held-out masks.
 
@@ -91,7 +92,8 @@ class Text2MaskValidation:
                     masks.append(codec.decode(color_map).mask)
                     unsure.append(codec.unsure(color_map).mean())
         distances = nearest_distances(np.stack([thumbnail(mask) for mask in masks]), self.training())
-        return {"unsure": float(np.mean(unsure)), "histogram_distance": float(abs(self._shares(masks) - self.shares).sum() / 2),
+        share, distance = float(np.mean(unsure)), float(abs(self._shares(masks) - self.shares).sum() / 2)
+        return {"unsure": share, "histogram_distance": distance, "misfit": share + distance,
                 "nearest": float(distances.min()), "nearest_median": float(np.median(distances)),
                 "copies": self._copies(distances), "copies_real": self.copies_real}
 

@@ -23,7 +23,8 @@ class LossOptions:
 
     Attributes:
         caption_dropout: share of captions left out, for classifier-free guidance.
-        min_snr: gamma of Min-SNR weighting (Hang et al. 2023, section 3.4; they take 5); 0 weighs all noise levels alike.
+        min_snr: gamma of Min-SNR weighting (Hang et al. 2023, section 3.4; they take 5); 0 weighs all noise levels alike. On
+            bases that predict the velocity it leaves pure noise, and nearly pure noise, almost without weight.
         offset_noise: deviation of noise that is constant over each channel, so that very dark and very bright maps are
             learnt, too (Guttenberg 2023 takes 0.1); 0 for none.
     """

@@ -68,6 +68,8 @@ class TrainingOptions:
         optimizer: ``adamw``, or ``adamw8bit``, which needs bitsandbytes.
         warmup_steps: linear warm-up.
         schedule: ``constant`` or ``cosine`` (to zero at the last step).
+        weight_decay: of AdamW, times the rate at each step.
+        max_grad_norm: longer gradients, all weights' together, are shortened to it; a large number shortens none.
         gradient_accumulation: batches an optimizer step.
         mixed_precision: ``no``, ``bf16`` or ``fp16``; weights that are trained stay in 32 bits.
         gradient_checkpointing: trade compute for memory.
@@ -75,7 +77,9 @@ class TrainingOptions:
         ema_device: where the averages lie: "" for beside the weights, or ``cpu``, which spares a GPU 4 bytes a weight.
         ema_every: steps between updates of the averages.
         checkpoint_every: steps between states to resume from; the last ``keep`` stay.
+        log_every: steps between lines of the log.
         tracker: ``""``, ``tensorboard`` or ``wandb``; losses always go to ``log.jsonl``.
+        seed: of fresh weights, of the order of examples, and of noise.
     """
 
     steps: int
@@ -107,7 +111,8 @@ class TrainingOptions:
         check_range("ema_decay", self.ema_decay, 0, 1)
         for name in ("steps", "batch", "gradient_accumulation", "ema_every", "checkpoint_every", "keep", "log_every"):
             check_range(name, getattr(self, name), 1, 10**9)
-        check_range("learning_rate", self.learning_rate, 0, 10)
+        for name, low, high in (("learning_rate", 0, 10), ("warmup_steps", 0, 10**9), ("weight_decay", 0, 10), ("max_grad_norm", 1e-6, 1e9)):
+            check_range(name, getattr(self, name), low, high)
 
 
 @dataclass(frozen=True)

@@ -224,9 +224,13 @@ def _accelerator(options: TrainingOptions, output: Path, leaves_unused: bool) ->
                           found="it is not", remedy=f'pip install {options.tracker}, or set training.tracker: ""')
     start_processes()
     AcceleratorState._reset_state()  # a training before this one may have had another precision
-    accelerator = Accelerator(gradient_accumulation_steps=options.gradient_accumulation, mixed_precision=options.mixed_precision,
-                              log_with=options.tracker or None, project_dir=str(output),
-                              kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=leaves_unused, gradient_as_bucket_view=True)])
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=leaves_unused, gradient_as_bucket_view=True)]
+    try:
+        accelerator = Accelerator(gradient_accumulation_steps=options.gradient_accumulation, mixed_precision=options.mixed_precision,
+                                  log_with=options.tracker or None, project_dir=str(output), kwargs_handlers=handlers)
+    except ValueError as error:
+        raise SegGenError(f"training.mixed_precision: {options.mixed_precision} does not go with this machine", expected="no, bf16 or fp16, as it can",
+                          found=str(error).splitlines()[0][:200], remedy="set training.mixed_precision: no, or use a GPU that has it") from error
     if accelerator.distributed_type.value not in ("NO", "MULTI_GPU", "MULTI_CPU"):
         raise SegGenError(f"accelerate is set up for {accelerator.distributed_type.value}", expected="one device, or several with a copy each",
                           remedy="choose multi-GPU without DeepSpeed and FSDP in `accelerate config`")

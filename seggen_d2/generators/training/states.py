@@ -40,7 +40,7 @@ class States:
         return next(reversed(self.all()), None)
 
     def write(self, step: int, parts: Mapping[str, Tensors], progress: dict[str, Any]) -> Path:
-        """Write the state of ``step`` aside, rename it into place, then drop the oldest.
+        """Write the state of ``step`` aside, rename it into place, then drop the oldest of the others.
 
         Args:
             parts: ``{"NAME": tensors}`` becomes ``NAME.safetensors``.
@@ -66,7 +66,8 @@ class States:
             raise SegGenError(f"the state {final} cannot be written", found=str(error)[:300],
                               remedy="free some space and give the same command again; earlier states are kept") from error
         aside.rename(final)
-        for old in self.all()[: -self.keep]:
+        others = [state for state in self.all() if state != final]  # a resumed run may write below what it wrote before
+        for old in others[: len(others) + 1 - self.keep]:
             shutil.rmtree(old)
         return final
 
