@@ -26,7 +26,7 @@ def settings_table(summaries: Sequence[Summary]) -> Markup:
     """A row a setting: mean, spread, seeds, difference, verdict, and a dot a seed on a common scale."""
     scale = _scale([value for summary in summaries for value in summary.values])
     baseline = next((summary for summary in summaries if summary.setting == BASELINE), None)
-    header = ["setting", _right("mIoU"), _right("spread"), _right("seeds"), _right("against real"), "", _axis(scale)]
+    header = ["setting", right("mIoU"), right("spread"), right("seeds"), right("against real"), "", _axis(scale)]
     return table(header, [_setting_row(summary, baseline, scale) for summary in summaries], "settings")
 
 
@@ -77,16 +77,21 @@ def _axis(scale: tuple[float, float]) -> Markup:
 def per_class_table(summaries: Sequence[Summary]) -> Markup:
     """A row a category, a column a setting, shaded by IoU; folded where there are many categories."""
     names = dict.fromkeys(name for summary in summaries for name in summary.per_class)
-    header = ["category", *(_right(summary.setting) for summary in summaries)]
-    rows = [[name, *(_heat(summary.per_class.get(name)) for summary in summaries)] for name in names]
+    header = ["category", *(right(summary.setting) for summary in summaries)]
+    rows = [[name, *(heat(summary.per_class.get(name)) for summary in summaries)] for name in names]
     rows.append(
-        [tag("th", "mean", scope="row", class_="total"), *(_heat(summary.mean, "total") for summary in summaries)]
+        [tag("th", "mean", scope="row", class_="total"), *(heat(summary.mean, "total") for summary in summaries)]
     )
-    shown = table(header, rows, "heat")
-    return shown if len(names) <= FOLD else tag("details", tag("summary", f"{len(names)} categories"), shown)
+    return folded(table(header, rows, "heat"), len(names))
 
 
-def _heat(value: float | None, class_: str = "") -> Markup:
+def folded(shown: Markup, categories: int) -> Markup:
+    """A table by category, closed at first where there are many."""
+    return shown if categories <= FOLD else tag("details", tag("summary", f"{categories} categories"), shown)
+
+
+def heat(value: float | None, class_: str = "") -> Markup:
+    """A cell shaded by a figure in percent; a dash for None."""
     style = None if value is None else f"--v:{value / 100:.3f}"
     return tag("td", number(value), class_=f"figure {class_}".strip(), style=style)
 
@@ -95,7 +100,7 @@ def stages_table(stages: Sequence[Mapping[str, Any]]) -> Markup:
     """A row a stage: seconds, with a bar, and peak memory."""
     longest = max((stage["seconds"] for stage in stages), default=0) or 1
     heaviest = max((stage["peak_rss_mb"] for stage in stages), default=0) or 1
-    header = ["stage", _right("time"), "", _right("peak memory"), ""]
+    header = ["stage", right("time"), "", right("peak memory"), ""]
     rows = [
         [
             stage["name"],
@@ -142,5 +147,6 @@ def _cell(content: str, class_: str | None = None) -> Markup:
     return tag("td", join(content), class_=class_)
 
 
-def _right(words: str) -> Markup:
+def right(words: str) -> Markup:
+    """A column's head above figures."""
     return tag("th", words, scope="col", class_="figure")

@@ -36,11 +36,11 @@ class Detection:
 
 @dataclass(frozen=True)
 class TruthObject:
-    """An object of the truth. ``area``, pixels, is what the annotations tell (of polygons not quite what they cover)."""
+    """An object of the truth. ``area``, pixels, is what the annotations tell (of polygons not quite what they cover), else the mask's."""
 
     category_id: int
     rle: dict[str, Any]
-    area: float
+    area: float | None = None
     iscrowd: bool = False
 
 
@@ -70,7 +70,8 @@ class MaskAP:
             raise SegGenError(f"image {image_id!r} is scored twice", remedy="give each image once")
         judge = self._judge()
         for number, thing in enumerate(truth, start=1):  # from 1: an id of 0 reads as no match
-            facts = {"id": number, "segmentation": thing.rle, "area": thing.area, "iscrowd": int(thing.iscrowd), "ignore": int(thing.iscrowd)}
+            area, crowd = int(_tools().area(thing.rle)) if thing.area is None else thing.area, int(thing.iscrowd)
+            facts = {"id": number, "segmentation": thing.rle, "area": area, "iscrowd": crowd, "ignore": crowd}
             judge._gts[image_id, thing.category_id].append(facts)
         for number, thing in enumerate(predicted, start=1):
             facts = {"id": number, "segmentation": thing.rle, "area": int(_tools().area(thing.rle)), "score": thing.score}
@@ -80,17 +81,23 @@ class MaskAP:
         self._images[image_id] = {category: [_kept(judge.evaluateImg(image_id, category, area, self.most)) for area in judge.params.areaRng]
                                   for category in found}
 
-    def __add__(self, other: MaskAP) -> MaskAP:
-        """The images of both.
+    def __iadd__(self, other: MaskAP) -> MaskAP:
+        """Add the images of another.
 
         Raises:
             SegGenError: an image is in both.
         """
-        twice = self._images.keys() & other._images.keys()
+        twice = other._images.keys() & self._images.keys()
         if twice:
             raise SegGenError(f"{len(twice)} images are scored twice", found=str(next(iter(twice))), remedy="give each image once")
+        self._images.update(other._images)
+        return self
+
+    def __add__(self, other: MaskAP) -> MaskAP:
+        """The images of both; errors are those of ``+=``."""
         total = MaskAP(self.categories, most=self.most)
-        total._images = {**self._images, **other._images}
+        total += self
+        total += other
         return total
 
     def scores(self, classes: Sequence[str] = ()) -> Scores:

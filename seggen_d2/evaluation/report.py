@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from seggen_d2.segmentation import ColorCodec, check_same_categories, check_same
 from seggen_d2.sources import FolderSource, load_dataset
 
 from . import charts, gallery, wording
+from .document import document, resource
 from .results import read_runs, read_stages
 from .tables import summarise
 
@@ -101,11 +100,10 @@ def _check_alike(source: FolderSource, banks: Sequence[Bank]) -> None:
 def page(title: str, results: Mapping[str, Any], source: FolderSource, banks: Sequence[Bank]) -> str:
     """The HTML document."""
     summaries = summarise(results["runs"])
-    template = string.Template(_resource("report.html"))
     palette = banks[0].info.palette if banks else default_palette(len(source.categories))
-    return template.substitute(
-        title=join(title),
-        style=_resource("report.css"),
+    return document(
+        "report",
+        title=title,
         facts=wording.facts(results),
         headline=wording.headline(summaries),
         **_pictures(source, banks, ColorCodec(palette, source.categories.ignore_id)),
@@ -115,8 +113,7 @@ def page(title: str, results: Mapping[str, Any], source: FolderSource, banks: Se
         stages=_stages(results),
         meaning=charts.bullets(wording.meaning(summaries)),
         caveats=charts.bullets(wording.caveats(results, summaries)),
-        commands=join(_resource("own_data.txt")),
-        version=join(seggen_d2.__version__),
+        commands=join(resource("own_data.txt")),
     )
 
 
@@ -135,7 +132,3 @@ def _stages(results: Mapping[str, Any]) -> Markup:
     if not results["stages"]:
         return tag("p", "Not recorded.", class_="quiet")
     return join(tag("p", wording.totals(results)), charts.stages_table(results["stages"]))
-
-
-def _resource(name: str) -> str:
-    return (resources.files(__package__) / "page" / name).read_text(encoding="utf-8")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from .scores import Scores
 
 BASELINE = "real"
 
@@ -87,11 +90,20 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
 
 
-def metrics_table(metrics: Mapping[str, Any]) -> str:
-    """IoU of each category and the means, as text."""
-    rows = [(name, number(iou)) for name, iou in metrics["per_class"].items()]
-    rows += [("mean (mIoU)", number(metrics["miou"])), ("pixel accuracy", number(metrics["pixel_accuracy"]))]
-    return text_table(("category", "IoU %"), rows)
+def scores_table(scores: Scores) -> str:
+    """A row a category that has a figure, then the figures over all, in percent, as text."""
+    names = {name: None for column in scores.per_class.values() for name, value in column.items() if not math.isnan(value)}
+    rows = [(name, *(number(none(column.get(name)), 2) for column in scores.per_class.values())) for name in names]
+    all_names = {name for column in scores.per_class.values() for name in column}
+    left = len(all_names) - len(names)
+    parts = [text_table(("category", *scores.per_class), rows)]
+    parts += [f"{left} of {len(all_names)} categories have no figure: neither truth nor a prediction that counts holds them"] if left else []
+    return "\n".join([*parts, "", text_table(("figure", "%"), [(name, number(none(value), 2)) for name, value in scores.figures.items()])])
+
+
+def none(value: float | None) -> float | None:
+    """None in place of NaN."""
+    return None if value is None or math.isnan(value) else value
 
 
 def number(value: float | None, digits: int = 1) -> str:
