@@ -24,9 +24,13 @@ BENCHMARKS = {  # name: (module:function, what it measures)
     "cache": ("seggen_d2.generators.bench_cache:cache_rows", "memory of training examples streamed from disk, 100 to 10,000 images"),
     "caption": ("seggen_d2.captions.bench:caption_rows", "BLIP-2 captions in batches against one at a time"),
     "ray": ("seggen_d2.synthesis.bench:worker_rows", "a synthesis by two workers, plain and Ray's, against one"),
+    "metrics": ("seggen_d2.evaluation.bench:metric_rows", "scoring predictions against pycocotools and, where installed, panopticapi and Detectron2"),
     "export": ("seggen_d2.bank.bench_export:export_rows", "exporting a bank against plain copying of its bytes"),
 }
-WITH_DETECTRON2 = {"index": "seggen_d2.plugin.data.bench_registration:rows"}  # in its place where Detectron2 is installed
+WITH_DETECTRON2 = {  # in their place where Detectron2 is installed
+    "index": "seggen_d2.plugin.data.bench_registration:rows",
+    "metrics": "seggen_d2.plugin.training.bench_metrics:rows",
+}
 
 
 def parser() -> argparse.ArgumentParser:

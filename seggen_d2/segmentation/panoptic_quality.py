@@ -16,6 +16,7 @@ from seggen_d2.foundation.errors import SegGenError
 
 from .categories import Categories
 from .masks import InstanceMask, SegmentMask
+from .panoptic import VOID
 
 MATCH = 0.5  # IoU: no segment can match two over it
 
@@ -99,10 +100,20 @@ class PanopticQuality:
 def _overlaps(predicted: SegmentMask, truth: SegmentMask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``(P + 1, T + 1)`` pixels that segments share, and each side's categories; 0 stands for no segment, category -1."""
     sides = len(predicted.segments) + 1, len(truth.segments) + 1
-    pairs = predicted.places().astype(np.int64) * sides[1] + truth.places()
-    both = np.bincount(pairs.ravel(), minlength=sides[0] * sides[1]).reshape(sides)
+    flat = predicted.ids.ravel(), truth.ids.ravel()
+    starts = np.flatnonzero(np.append(True, (flat[0][1:] != flat[0][:-1]) | (flat[1][1:] != flat[1][:-1])))  # of runs: pixels are many
+    pairs = _places(predicted, flat[0][starts]) * sides[1] + _places(truth, flat[1][starts])
+    lengths = np.diff(starts, append=flat[0].size)
+    both = np.bincount(pairs, lengths, minlength=sides[0] * sides[1]).astype(np.int64).reshape(sides)
     ours, theirs = (np.array([-1, *(s.category_id for s in mask.segments)]) for mask in (predicted, truth))
     return both, ours, theirs
+
+
+def _places(mask: SegmentMask, ids: np.ndarray) -> np.ndarray:
+    """1 + the place in ``mask.segments`` of each of ``ids``; 0 for none."""
+    known = np.array([VOID, *(segment.id for segment in mask.segments)])
+    order = np.argsort(known)
+    return order[np.searchsorted(known[order], ids)]
 
 
 def _last_crowds(categories: np.ndarray, crowd: np.ndarray) -> np.ndarray:
