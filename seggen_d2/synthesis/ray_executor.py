@@ -33,6 +33,7 @@ ANSWER_SECONDS = 5.0  # for a TCP connection
 HEALTH_SECONDS = 40.0  # for Ray behind it, the start of a Python included
 OBJECT_STORE = 200_000_000  # bytes; nothing but numbers of shards goes through it
 BLOCKS_A_WORKER = 64  # shards are handed out in so many parts a worker, so that all end at about the same time
+RETRIES = 5  # of a part whose actor died; Ray's own number has no end, and a shard that is too large for the memory would have none
 
 
 class ShardActor:
@@ -55,7 +56,7 @@ class ShardActor:
             maker = self._maker = self._maker or ShardMaker(Job(*self._job), self._output, verify=self._verify)
             maker.make([n for n in numbers if not maker.is_finished(n)])
         except SegGenError as found:  # as a value: Ray would wrap it in tracebacks, and try again
-            error = str(found)
+            error = f"{found}\n  node:     {socket.gethostname()}"
         counts = [len(self._maker.job.plan.numbers(n)) if self._maker and not error else 0 for n in numbers]
         return {"shard": batch["shard"], "samples": np.array(counts), "error": np.array([error] * len(numbers), dtype=object)}
 
@@ -93,12 +94,26 @@ def _run(job: Job, arguments: tuple, workers: int, gpu: bool) -> None:
 
     dataset = ray.data.from_arrow(_blocks(job.plan.shard_count, workers)).map_batches(
         ShardActor, fn_constructor_args=arguments, batch_size=1, compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=job.options.threads, num_gpus=1 if gpu else 0)
-    with tqdm(total=len(job.plan), desc=f"{job.strategy} by {workers} Ray actors", unit="sample", mininterval=1) as bar:
+        num_cpus=job.options.threads, num_gpus=1 if gpu else 0, max_task_retries=RETRIES)
+    bar = tqdm(total=len(job.plan), desc=f"{job.strategy} by {workers} Ray actors", unit="sample", mininterval=1)
+    with bar, _deaths_told():
         for row in dataset.iter_rows():
             if row["error"]:
                 raise SegGenError(row["error"])
             bar.update(row["samples"])
+
+
+@contextmanager
+def _deaths_told() -> Iterator[None]:
+    """Actors that die again and again are told as bad input is, with what to do."""
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    try:
+        yield
+    except (RayActorError, OutOfMemoryError) as error:
+        raise SegGenError(f"a Ray actor died {RETRIES + 1} times at the same shards", found=str(error).strip().splitlines()[0][:300],
+                          remedy="out of memory: a smaller batch or fewer workers; else see the log of the actor's node (/tmp/ray/session_latest/logs). "
+                          "Then give the same command again; finished shards are kept") from error
 
 
 def _blocks(shards: int, workers: int) -> list:
