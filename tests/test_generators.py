@@ -21,8 +21,9 @@ from seggen_d2.generators.directory import load_generator, read_card
 from seggen_d2.generators.examples.texts import check_captions
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.sampling.sampler import noise
-from seggen_d2.generators.training.fine_tuning import make_objective, train_generator
+from seggen_d2.generators.training.fine_tuning import train_generator
 from seggen_d2.generators.training.loop import stop_noted
+from seggen_d2.generators.training.networks import make_objective
 
 PLAIN = """
 import sys, diffusers, torch

@@ -19,10 +19,10 @@ from seggen_d2.generators.directory import load_generator, read_card
 from seggen_d2.generators.judging.alarms import AlarmOptions, alarm_of, held_out_part
 from seggen_d2.generators.sampling.options import SamplerOptions
 from seggen_d2.generators.sampling.prediction import PromptMemory
-from seggen_d2.generators.training import fine_tuning
 from seggen_d2.generators.training.dry_run import dry_run, needs_text
 from seggen_d2.generators.training.fine_tuning import Work, train_generator
 from seggen_d2.generators.training.lora import LoraOptions
+from seggen_d2.generators.training.networks import make_objective
 from seggen_d2.generators.training.objectives import LossOptions
 from seggen_d2.generators.training.states import States
 from seggen_d2.segmentation import Categories, default_palette
@@ -131,7 +131,8 @@ def test_a_training_is_measured_and_its_best_weights_are_saved(toy_folder, tiny_
 def test_mask2img_is_judged_by_a_segmenter(toy_folder, tiny_base, tmp_path, make_generator_options, monkeypatch):
     options = replace(make_generator_options(toy_folder, tiny_base), validation=AlarmOptions(every=1, pictures=2, sampler=QUICK, learnt_by=0))
     judged = replace(options, validation=replace(options.validation, segmenter="judge"))
-    monkeypatch.setattr(fine_tuning, "load_segmenter", lambda name, categories, device: lambda images: np.zeros(images.shape[:3], np.int64))
+    blind = lambda images: np.zeros(images.shape[:3], np.int64)  # noqa: E731
+    monkeypatch.setattr("seggen_d2.generators.training.work.load_segmenter", lambda name, categories, device: blind)
     train_generator("mask2img", judged, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "training" / "log.jsonl").read_text().splitlines()]
     assert any("still ignored" in line.get("alarm", "") for line in lines)  # it sees nothing in any image
@@ -188,12 +189,12 @@ def test_min_snr_weighs_as_the_paper_says(tiny_base):
     steps = torch.arange(0, 1000, 37)
     for kind, weight in (("epsilon", lambda snr, low: low / snr), ("v_prediction", lambda snr, low: low / (snr + 1)), ("sample", lambda snr, low: low)):
         base.scheduler.register_to_config(prediction_type=kind)
-        objective = fine_tuning.make_objective("text2mask", base, LossOptions(min_snr=5.0))
+        objective = make_objective("text2mask", base, LossOptions(min_snr=5.0))
         alphas = objective.noise_schedule.alphas_cumprod[steps]
         snr = alphas / (1 - alphas)
         assert torch.allclose(objective.weights(steps), weight(snr, snr.clamp(max=5.0)))
     base.scheduler.register_to_config(prediction_type="epsilon")
-    assert torch.equal(fine_tuning.make_objective("text2mask", base, LossOptions(min_snr=999.0)).weights(torch.tensor([500, 999])), torch.ones(2))
+    assert torch.equal(make_objective("text2mask", base, LossOptions(min_snr=999.0)).weights(torch.tensor([500, 999])), torch.ones(2))
 
 
 def test_options_of_the_loss_that_are_off_change_no_draw(tiny_base):
@@ -201,10 +202,10 @@ def test_options_of_the_loss_that_are_off_change_no_draw(tiny_base):
     batch = {"latent_mean": torch.randn((2, 4, 8, 8), generator=draw), "latent_std": torch.zeros((2, 4, 8, 8)),
              "prompt_embeds": torch.randn((2, 77, 32), generator=draw), "pooled": torch.randn((2, 16), generator=draw),
              "time_ids": torch.tensor([[32.0, 32, 0, 0, 32, 32]] * 2)}
-    plain, offset, dropped = (loss_of(fine_tuning.make_objective("text2mask", base, options), batch)
+    plain, offset, dropped = (loss_of(make_objective("text2mask", base, options), batch)
                               for options in (LossOptions(), LossOptions(offset_noise=0.1), LossOptions(caption_dropout=1.0)))
     assert plain != offset and plain != dropped
-    assert plain == loss_of(fine_tuning.make_objective("text2mask", base), batch)
+    assert plain == loss_of(make_objective("text2mask", base), batch)
 
 
 @pytest.mark.parametrize("kind", ["text2mask", "mask2img"])
@@ -213,7 +214,7 @@ def test_checkpointing_changes_no_gradient(kind, tiny_base):
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        objective, draw = fine_tuning.make_objective(kind, load_base(str(tiny_base))), torch.Generator().manual_seed(1)
+        objective, draw = make_objective(kind, load_base(str(tiny_base))), torch.Generator().manual_seed(1)
         if checkpointing:
             objective.unet.enable_gradient_checkpointing()
             _ = kind == "text2mask" or objective.controlnet.enable_gradient_checkpointing()

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators.training import run, states
+from seggen_d2.generators.training import devices, states
 from seggen_d2.generators.training.loop import Shuffled, TrainingOptions, Validation, example_numbers, train
 from seggen_d2.generators.training.optimizers import Average, load_optimizer, make_optimizer, optimizer_tensors
 from seggen_d2.generators.training.states import States, read_part
@@ -118,7 +118,7 @@ def test_a_precision_that_the_machine_lacks_is_told(tmp_path, monkeypatch):
     def refuse(**settings):
         raise ValueError("bf16 mixed precision requires a supported device")
 
-    monkeypatch.setattr(run, "Accelerator", refuse)
+    monkeypatch.setattr(devices, "Accelerator", refuse)
     with pytest.raises(SegGenError, match=r"mixed_precision: bf16 does not go with this machine(.|\n)*a supported device"):
         fitted(tmp_path, replace(OPTIONS, mixed_precision="bf16"))
 

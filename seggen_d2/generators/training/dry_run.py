@@ -17,9 +17,11 @@ from seggen_d2.foundation.measure import peak_rss_mb
 from seggen_d2.foundation.table import labelled
 
 from ..examples.labelled import LabelledExamples
-from .fine_tuning import GeneratorOptions, Work
+from .devices import memory_told, start_processes
+from .generator_options import GeneratorOptions
 from .optimizers import optimizer_tensors, tensor_bytes
-from .run import Run, memory_told, start_processes
+from .run import Run
+from .work import Work
 
 STEPS = 3
 HALF_BYTES = 2  # a model is saved in float16

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from seggen_d2.foundation.stopping import stop_noted
 
+from .devices import start_processes
 from .options import Batch, Examples, Objective, Shuffled, TrainingOptions, Validation, example_numbers
-from .run import Run, start_processes
+from .run import Run
 
 __all__ = ["Batch", "Examples", "Objective", "Shuffled", "TrainingOptions", "Validation", "example_numbers", "start_processes", "train"]
 

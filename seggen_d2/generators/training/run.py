@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
-from accelerate.state import AcceleratorState
 from torch import nn
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.foundation.processes import join_processes
 from seggen_d2.foundation.seeds import derive_seed
 
+from .devices import make_accelerator
 from .optimizers import Average, copy_tensors, load_optimizer, make_optimizer, make_schedule, optimizer_tensors
 from .options import Examples, Objective, TrainingOptions, Validation
 from .states import States, read_part, read_progress
 
 log = logging.getLogger(__name__)
-PATIENCE = timedelta(hours=12)  # processes wait so long for the one that validates or makes a cache
 FREE = {"checkpoint_every", "keep", "log_every", "tracker", "ema_device"}  # options that a resumed run may change
-
-
-def start_processes() -> PartialState:
-    """Join the other processes, where a launcher started several."""
-    return join_processes(PATIENCE)
-
-
-@contextmanager
-def memory_told() -> Iterator[None]:
-    """Within the block, or in a function that this decorates, a GPU's want of memory is an error that tells what to do.
-
-    Raises:
-        SegGenError: the GPU has too little memory.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise SegGenError("this training does not fit the GPU's memory", expected="room for weights, gradients, moments and a batch",
-                          found=str(error).splitlines()[0][:200], remedy="lower training.batch and raise training.gradient_accumulation, set "
-                          "training.gradient_checkpointing: true, start from configs/generators/*-24gb.yaml; where the cache or a validation "
-                          "was at work, lower cache.batch or validation.batch") from error
 
 
 class Run:
@@ -59,7 +32,7 @@ class Run:
     def __init__(self, objective: Objective, options: TrainingOptions, output: Path, identity: dict[str, Any], examples: int,
                  validation: Validation | None = None):
         self.options, self.output, self.name, self.validation = options, output, objective.name, validation
-        self.accelerator = _accelerator(options, output, getattr(objective, "leaves_unused", False))
+        self.accelerator = make_accelerator(options, output, leaves_unused=getattr(objective, "leaves_unused", False))
         self.module = objective.trainable
         if options.gradient_checkpointing:
             _for_networks(self.module, "enable_gradient_checkpointing")
@@ -216,25 +189,6 @@ class Run:
             self.accelerator.end_training()
         best = read_progress(newest) if newest else {}
         return {key: best[key] for key in ("step", "figures") if key in best}
-
-
-def _accelerator(options: TrainingOptions, output: Path, leaves_unused: bool) -> Accelerator:
-    if options.tracker and importlib.util.find_spec(options.tracker) is None:
-        raise SegGenError(f"training.tracker: {options.tracker} needs the package {options.tracker}", expected=f"{options.tracker}, installed",
-                          found="it is not", remedy=f'pip install {options.tracker}, or set training.tracker: ""')
-    start_processes()
-    AcceleratorState._reset_state()  # a training before this one may have had another precision
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=leaves_unused, gradient_as_bucket_view=True)]
-    try:
-        accelerator = Accelerator(gradient_accumulation_steps=options.gradient_accumulation, mixed_precision=options.mixed_precision,
-                                  log_with=options.tracker or None, project_dir=str(output), kwargs_handlers=handlers)
-    except ValueError as error:
-        raise SegGenError(f"training.mixed_precision: {options.mixed_precision} does not go with this machine", expected="no, bf16 or fp16, as it can",
-                          found=str(error).splitlines()[0][:200], remedy="set training.mixed_precision: no, or use a GPU that has it") from error
-    if accelerator.distributed_type.value not in ("NO", "MULTI_GPU", "MULTI_CPU"):
-        raise SegGenError(f"accelerate is set up for {accelerator.distributed_type.value}", expected="one device, or several with a copy each",
-                          remedy="choose multi-GPU without DeepSpeed and FSDP in `accelerate config`")
-    return accelerator
 
 
 def _for_networks(module: nn.Module, method: str) -> None:
