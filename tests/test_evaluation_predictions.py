@@ -1,5 +1,7 @@
 """Saved predictions in the three formats: the figures of their arrays, the tool and its page, and everything that can be wrong with them."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -73,8 +75,8 @@ def test_the_three_outputs_of_a_panoptic_model(world):
     found = evaluate_predictions(folder / "panoptic", files["panoptic"], **options, instance_dataset=files["instance"])
     assert found.scores.figures["AP_pan^Th"] == alone["instance"]["AP"] > 1
     assert found.scores.figures["mIoU_pan"] == alone["semantic"]["mIoU"] > 10
-    assert {"PQ", "SQ", "RQ", "AP", "IoU"} <= set(found.scores.per_class) and not found.notes
-    assert "things of the panoptic truth" in evaluate_predictions(folder / "panoptic", files["panoptic"], **options).notes[0]
+    assert {"PQ", "SQ", "RQ", "AP", "IoU"} <= set(found.scores.per_class) and not [note for note in found.notes if "things" in note]
+    assert "things of the panoptic truth" in evaluate_predictions(folder / "panoptic", files["panoptic"], **options).notes[-1]
     with pytest.raises(SegGenError, match="other outputs of a panoptic model"):
         evaluate_predictions(folder / "semantic", files["panoptic"], task="semantic", instances=folder / "results.json")
 
@@ -100,12 +102,65 @@ def test_an_image_without_results_has_no_objects_and_is_told(world):
     folder, files = world
     changed(folder / "results.json", lambda value: [r for r in value if r["image_id"] != 285])
     found = evaluate_predictions(folder / "results.json", files["instance"])
-    assert found.missing == (285,) and found.images == 3 and "285" in found.notes[0]
+    assert found.missing == (285,) and found.images == 3 and "285" in found.notes[-1]
     with pytest.raises(SegGenError, match="1 of 3"):
         evaluate_predictions(folder / "results.json", files["instance"], missing="error")
     (folder / "results.json").write_text("[]")
     with pytest.raises(SegGenError, match="none of the images is predicted"):
         evaluate_predictions(folder / "results.json", files["instance"])
+
+
+SAMPLE = Path(__file__).parents[1].parent / "shared" / "data" / "coco_sample"
+
+
+def from_files(truth, results, things):
+    """What pycocotools tells of both JSON files, over ``things`` alone."""
+    from pycocotools.coco import COCO as Api
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = Api(str(truth))
+        judge = COCOeval(known, known.loadRes(str(results)), "segm")
+        judge.params.catIds = things
+        judge.evaluate(), judge.accumulate(), judge.summarize()
+    return {name: 100 * value if value >= 0 else float("nan") for name, value in zip(("AP", "AP50", "AP75", "APs", "APm", "APl"), judge.stats)}
+
+
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.skipif(not SAMPLE.is_dir(), reason="no COCO samples"))])
+def test_results_score_as_pycocotools_scores_the_same_files(world, real):
+    """Polygons, crowds, areas as the JSON tells them, an object found twice, and stuff, which has no part in it."""
+    folder, files = world
+    truth, dataset = folder / "data/instance.json", files["instance"]
+    if real:
+        truth.write_bytes((SAMPLE / "panoptic_coco_detection_format.json").read_bytes())
+        dataset = folder / "sample.yaml"
+        dataset.write_text(json.dumps({"name": "sample", "task": "instance", "images": str(SAMPLE / "input_images"), "json": str(truth)}))  # JSON is YAML
+    source = load_dataset(dataset)
+    rng, results, back = np.random.default_rng(0), [], {place: number for number, place in source.numbers.items()}
+    for record in source.records():
+        for thing in read_mask(record, source).objects:
+            for shift in rng.integers(0, 3, int(rng.integers(3))).tolist():
+                facts = {"image_id": record["image_id"], "category_id": back[thing.category_id], "score": float(rng.choice([0.5, rng.random()]))}
+                results.append({**facts, "segmentation": encode_mask(np.roll(thing.mask, shift, 1))})
+    (folder / "results.json").write_text(json.dumps(results))
+    found = evaluate_predictions(folder / "results.json", dataset)
+    assert "id 0" in found.notes[0]  # both files have one, and pycocotools would never match it
+    changed(truth, lambda v: v.update(annotations=[{**a, "id": n} for n, a in enumerate(v["annotations"], start=1)]))
+    theirs = from_files(truth, folder / "results.json", list(source.numbers))
+    assert found.scores.figures == pytest.approx(theirs, abs=1e-9, nan_ok=True) and theirs["AP"] > 5
+    assert not [note for note in evaluate_predictions(folder / "results.json", dataset).notes if "id 0" in note]
+
+
+def test_segments_of_the_truth_that_its_png_lacks_are_missed(world):
+    folder, files = world
+    before = evaluate_predictions(folder / "panoptic", files["panoptic"]).scores
+    lost = [{"id": 4000 + n, "category_id": 92, "iscrowd": n, "bbox": [0, 0, 1, 1], "area": 1} for n in (0, 1)]
+    changed(folder / "data/panoptic.json", lambda v: v["annotations"][0]["segments_info"].extend(lost))
+    after = evaluate_predictions(folder / "panoptic", files["panoptic"]).scores
+    assert after.per_class["RQ"]["sky"] == pytest.approx(100 * 3 / 3.5) and before.per_class["RQ"]["sky"] == 100
+    changed(folder / "data/panoptic.json", lambda v: v["annotations"].append(v["annotations"][0]))
+    with pytest.raises(SegGenError, match="139"):
+        evaluate_predictions(folder / "panoptic", files["panoptic"])
 
 
 def broken_panoptic(change):

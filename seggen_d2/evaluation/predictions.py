@@ -123,7 +123,7 @@ def _evaluation(task: Task, kind: str, classes: Sequence[str], missing: str, wor
     left_out = {record["image_id"] for record in lacking} if policy == "skip" else set()
     scored = [record for record in records if record["image_id"] not in left_out]
     counted, ranked = _count(task, scored, worst)
-    notes = [_note(lacking, len(records), policy)] if lacking else []
+    notes = [*task.notes, *([_note(lacking, len(records), policy)] if lacking else [])]
     ids = tuple(record["image_id"] for record in lacking)
     return Evaluation(task.source.name, kind, len(scored), ids, policy if lacking else "", task.scores(counted, classes), ranked, tuple(notes), task)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from seggen_d2.foundation.data_uris import fitted
 from seggen_d2.foundation.errors import check_choice
+from seggen_d2.foundation.files import read_json
 from seggen_d2.segmentation import resize_labels
 from seggen_d2.segmentation.masks import InstanceMask, InstanceObject, SegmentMask
 from seggen_d2.segmentation.panoptic_quality import PanopticQuality
@@ -25,6 +26,7 @@ from .saved import Saved, SavedLabels, SavedObjects, SavedSegments
 from .scores import Scores
 from .semantic import RATIO, SemanticScorer
 
+ID_ZERO = "an annotation has the id 0: pycocotools, run on this JSON, never takes it for found; here it counts as any other"
 SHOWN = 0.5  # the score from which a detection is drawn
 
 
@@ -43,10 +45,12 @@ class Task(Protocol):
     Attributes:
         rank: the figure that the worst images are chosen by.
         absent: what an image without prediction means, unless the caller says: ``error`` or ``empty``.
+        notes: what a reader of the figures must know.
     """
 
     rank: str
     absent: str
+    notes: tuple[str, ...]
     source: Source
     saved: Saved
 
@@ -69,7 +73,7 @@ class Task(Protocol):
 class SemanticTask:
     """Label maps against label maps, or against those of a panoptic truth (crowds are of their category)."""
 
-    rank, absent = "mIoU", "error"
+    rank, absent, notes = "mIoU", "error", ()
 
     def __init__(self, predictions: str | os.PathLike, source: Source, *, ratio: float = RATIO):
         self.source, self.saved, self.ratio = source, SavedLabels(predictions), ratio
@@ -96,7 +100,7 @@ class SemanticTask:
 class PanopticTask:
     """Segments against segments."""
 
-    rank, absent = "PQ", "error"
+    rank, absent, notes = "PQ", "error", ()
 
     def __init__(self, predictions: str | os.PathLike, source: Source):
         self.source, self.saved = source, SavedSegments(predictions, source)
@@ -130,6 +134,8 @@ class InstanceTask:
     def __init__(self, predictions: str | os.PathLike, source: Source):
         things = {number: place for number, place in source.numbers.items() if source.categories.items[place].isthing}
         self.source, self.saved = source, SavedObjects(predictions, source, things)
+        first = source.task == "instance" and any(item.get("id") == 0 for item in read_json(source.json, "COCO annotations")["annotations"])
+        self.notes = (ID_ZERO,) if first else ()
 
     def none(self) -> MaskAP:
         return MaskAP(self.source.categories)

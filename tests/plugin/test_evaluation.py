@@ -126,6 +126,30 @@ def test_panoptic_figures_are_panopticapis(tmp_path, worst, seed):
     compare(worst, "panopticapi, random", panoptic_figures(pairs, CATEGORIES), panopticapi(tmp_path, pairs, CATEGORIES))
 
 
+def test_saved_files_score_as_panopticapi_scores_them(tmp_path, worst):
+    """Through its own reading of both JSON files, with a segment of the truth that has no pixel."""
+    from coco_samples import IMAGES, ids, segments, write_coco
+    from panopticapi.evaluation import pq_compute
+
+    from seggen_d2.evaluation.predictions import evaluate_predictions
+
+    files, truth = write_coco(tmp_path / "data"), tmp_path / "data/panoptic.json"
+    value = json.loads(truth.read_text())
+    value["annotations"][0]["segments_info"].append({"id": 4000, "category_id": 92, "iscrowd": 0, "bbox": [0, 0, 1, 1], "area": 1})
+    truth.write_text(json.dumps(value))
+    (tmp_path / "predictions").mkdir()
+    for place, name in enumerate(IMAGES):
+        (tmp_path / "predictions" / f"{name}.png").write_bytes(panoptic_png(np.roll(ids(place), 1 + place, 1)))
+    entries = [{"image_id": int(name), "file_name": f"{name}.png", "segments_info": segments(place)} for place, name in enumerate(IMAGES)]
+    (tmp_path / "predictions.json").write_text(json.dumps({"annotations": entries}))
+    with contextlib.redirect_stdout(io.StringIO()):
+        told = pq_compute(str(truth), str(tmp_path / "predictions.json"), str(truth.parent / "panoptic"), str(tmp_path / "predictions"))
+    kinds = {"All": "", "Things": "_th", "Stuff": "_st"}
+    theirs = {f"{name.upper()}{ending}": 100 * told[kind][name] for kind, ending in kinds.items() for name in ("pq", "sq", "rq")}
+    compare(worst, "panopticapi, files", evaluate_predictions(tmp_path / "predictions.json", files["panoptic"]).scores.figures, theirs)
+    assert 0 < theirs["PQ_th"] < theirs["PQ_st"] < 100
+
+
 def detectron2_instances(folder, objects, categories, things):
     """``COCOEvaluator``, as Mask2Former's train_net.py sets it up, over predictions of contiguous ids."""
     items, annotations = [{"id": i, "name": categories.names[place]} for i, place in things.items()], []
