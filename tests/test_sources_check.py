@@ -171,6 +171,32 @@ def test_each_fault_of_an_instance_json_is_told(tmp_path):
         assert words in text, words
 
 
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+def test_odd_entries_of_a_json_are_told_where_training_would_stop(tmp_path, task):
+    file, path = coco.write_coco(tmp_path)[task], tmp_path / f"{task}.json"
+    value = json.loads(path.read_text())
+    one, two, three = (entry["segments_info"][0] for entry in value["annotations"]) if task == "panoptic" else value["annotations"][1::4]
+    one["category_id"], two["iscrowd"] = [1], "no"
+    del three["bbox"]
+    value["images"][1]["file_name"] = value["images"][0]["file_name"]
+    path.write_text(json.dumps(value))
+    report = check_dataset(file)
+    found, text = kinds(report), report_text(report, 0)
+    assert len(found["unknown-category"]) == len(found["structure"]) == len(found["geometry"]) == 1 and found["duplicate"] == ["000000000139.jpg"]
+    assert "[1]" in text and "iscrowd 'no'" in text and "box None" in text and "images 139, 285" in text
+
+
+def test_segments_without_a_number_are_told(tmp_path):
+    file = coco.write_coco(tmp_path)["panoptic"]
+    value = json.loads((tmp_path / "panoptic.json").read_text())
+    value["annotations"][0]["segments_info"] = None
+    value["annotations"][1]["segments_info"] += [{"category_id": 1}, 5]
+    value["annotations"].append(value["annotations"][2])
+    (tmp_path / "panoptic.json").write_text(json.dumps(value))
+    text = report_text(check_dataset(file), 0)
+    assert "image 139 has no segments_info" in text and "2 segments of image 285 have no number" in text and "several annotations of image 632" in text
+
+
 def test_each_fault_of_a_panoptic_set_is_told(tmp_path):
     files = coco.write_coco(tmp_path)
     ids = coco.ids(0)

@@ -120,6 +120,17 @@ def change(path, key, function):
         ("panoptic", lambda f: change(f / "panoptic.json", "annotations", lambda a: a[0]["segments_info"][0].update(bbox=[1, 2])),
          "the box of segment 70000 of"),
         ("instance", lambda f: change(f / "instance.json", "annotations", lambda a: a[2].pop("segmentation")), "lacks segmentation"),
+        *((task, lambda f, t=task, k=key, u=update: change(f / f"{t}.json", k, u), words) for task in ("panoptic", "instance") for key, update, words in (
+            ("annotations", lambda a: a[0].update(image_id=[139]), "lacks image_id, a number"),
+            ("annotations", lambda a: a[1].get("segments_info", a[1:])[0].update(category_id=[1]), r"category \[1\], which is unknown"),
+            ("annotations", lambda a: a[1].get("segments_info", a[1:])[0].update(iscrowd="no"), "iscrowd of .* is none"),
+            ("categories", lambda c: c[0].update(id="1"), "no category list"),
+            ("images", lambda i: i[0].update(height=None), "an image of .*json is none(.|\n)*whole pixels"),
+            ("images", lambda i: i[0].update(height="20"), "an image of .*json is none"),
+            ("images", lambda i: i[0].update(file_name=None), "an image of .*json is none"),
+            ("images", lambda i: i[1].update(id=139), "two images have the id 139\n.*139.jpg and 000000000285.jpg"))),
+        ("panoptic", lambda f: change(f / "panoptic.json", "annotations", lambda a: a.append(a[0])), "holds 2 annotations of image 139"),
+        ("panoptic", lambda f: change(f / "panoptic.json", "annotations", lambda a: a[0]["segments_info"][0].update(id="x")), "has no number"),
     ],
 )
 def test_bad_coco_files_are_named(files, tmp_path, task, break_it, words):
@@ -130,6 +141,11 @@ def test_bad_coco_files_are_named(files, tmp_path, task, break_it, words):
                 read_panoptic(record)
             for annotation in record.get("annotations", ()):
                 read_instance(annotation, record["height"], record["width"], "x")
+
+
+def test_a_mark_of_crowds_that_is_null_is_none(files, tmp_path):
+    change(tmp_path / "instance.json", "annotations", lambda a: [item.update(iscrowd=None) for item in a])
+    assert not any(annotation["iscrowd"] for record in load_dataset(files["instance"]).records() for annotation in record["annotations"])
 
 
 def test_a_polygon_of_two_points_is_left_out_and_said(files, tmp_path, caplog):

@@ -99,6 +99,17 @@ def test_nothing_is_done_twice_and_a_changed_mask_is_made_again(tmp_path):
         prepare_folder(options(tmp_path, "ade", reduce_zero=True, ignore_id=254), tmp_path / "out")
 
 
+def test_masks_are_never_made_among_those_that_are_given(tmp_path):
+    """As where the dataset's own folder is named for the output; neither are they taken for made ones."""
+    write_folder(tmp_path / "mine")
+    (tmp_path / "mine/ade").rename(tmp_path / "mine/masks")
+    before = {file: file.read_bytes() for file in (tmp_path / "mine").rglob("*") if file.is_file()}
+    for keys in ({}, {"mask_name": "day/../{}.png"}):
+        with pytest.raises(SegGenError, match="where the given ones lie(.|\n)*another folder"):
+            prepare_folder(options(tmp_path / "mine", "masks", reduce_zero=True, **keys), tmp_path / "mine")
+    assert before == {file: file.read_bytes() for file in before} and not list((tmp_path / "mine").glob("*.yaml"))
+
+
 def test_a_mask_that_is_replaced_by_an_older_file_is_made_again(tmp_path):
     """Archives are unpacked with the times of their files."""
     write_folder(tmp_path)
@@ -210,7 +221,10 @@ def test_bad_folders_are_told(tmp_path):
     with pytest.raises(SegGenError, match="categories are not named"):
         prepare_folder(options(tmp_path, categories=()), tmp_path / "f")
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / "ids" / "day" / "v0_000.png")
-    with pytest.raises(SegGenError, match="differ in size"):
+    with pytest.raises(SegGenError, match="differ in size(.|\n)*pair each"):
+        prepare_folder(options(tmp_path), tmp_path / "g")
+    Image.fromarray(np.zeros((24, 20), np.uint8)).save(tmp_path / "ids" / "day" / "v0_000.png")
+    with pytest.raises(SegGenError, match="differ in size(.|\n)*EXIF"):
         prepare_folder(options(tmp_path), tmp_path / "g")
     assert not (tmp_path / "g" / "val.yaml").exists() or not (tmp_path / "g" / "train.yaml").exists()
 

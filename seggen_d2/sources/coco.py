@@ -34,7 +34,8 @@ class CocoCategories:
         Raises:
             SegGenError: it is unknown; ``where`` names what holds it.
         """
-        number = self.numbers.get(category_id, -1 if category_id in self.left_out else None)
+        known = isinstance(category_id, int)
+        number = self.numbers.get(category_id, -1 if category_id in self.left_out else None) if known else None
         if number is None:
             raise SegGenError(
                 f"{where} is of category {category_id!r}, which is unknown",
@@ -62,7 +63,7 @@ def read_coco_categories(path: str | os.PathLike, ignore_id: int = 255, *, thing
 
 def coco_categories(items: Any, path: str | os.PathLike, ignore_id: int, things_only: bool) -> CocoCategories:
     """:func:`read_coco_categories` of a list that was read from ``path``."""
-    usable = isinstance(items, list) and all(isinstance(i, dict) and {"id", "name"} <= set(i) for i in items)
+    usable = isinstance(items, list) and all(isinstance(i, dict) and {"id", "name"} <= set(i) and isinstance(i["id"], int) for i in items)
     if not usable or not items:
         raise SegGenError(
             f"{path} holds no category list",
@@ -125,7 +126,8 @@ def read_coco_file(
         things_only: see :func:`read_coco_categories`.
 
     Raises:
-        SegGenError: a file is missing, truncated, or lacks images, annotations or categories.
+        SegGenError: a file is missing, truncated, or lacks images, annotations or categories; an image has no whole size,
+            or two have one id.
     """
     value = read_json(path, "COCO annotations")
     for key in ("images", "annotations"):
@@ -136,15 +138,37 @@ def read_coco_file(
                 found=", ".join(value) if isinstance(value, dict) else type(value).__name__,
                 remedy="it may be a file of another kind: check the path",
             )
-    for item in value["images"]:
-        need(item, ("id", "file_name", "height", "width"), f"an image of {path}")
+    images = _images(value["images"], path)
+    for item in value["annotations"]:
+        if not isinstance(item, dict) or not isinstance(item.get("image_id"), (int, str, type(None))):
+            raise SegGenError(f"an annotation of {path} lacks image_id, a number", expected='{"image_id": 1, ...}', found=f"{item!r:.80}",
+                              remedy="export the file again")
     own = value.get("categories")
     known = (
         read_coco_categories(categories, ignore_id, things_only=things_only)
         if categories
         else coco_categories(own, path, ignore_id, things_only)
     )
-    return CocoFile(Path(path), {item["id"]: item for item in value["images"]}, value["annotations"], known)
+    return CocoFile(Path(path), images, value["annotations"], known)
+
+
+def _images(items: list, path: str | os.PathLike) -> dict[Any, dict[str, Any]]:
+    """``images`` by their ids.
+
+    Raises:
+        SegGenError: an entry is no image, or an id stands twice.
+    """
+    found: dict[Any, dict[str, Any]] = {}
+    for item in items:
+        need(item, ("id", "file_name", "height", "width"), f"an image of {path}")
+        sides = all(isinstance(item[side], int) and item[side] > 0 for side in ("height", "width"))
+        if not sides or not isinstance(item["id"], (int, str)) or not isinstance(item["file_name"], str) or not item["file_name"]:
+            raise SegGenError(f"an image of {path} is none", expected='{"id": 1, "file_name": "a.jpg", "height": 480, "width": 640}, sizes in whole pixels',
+                              found=f"{item!r:.120}", remedy="export the file again")
+        if found.setdefault(item["id"], item) is not item:
+            raise SegGenError(f"{path}: two images have the id {item['id']!r}", found=f"{found[item['id']]['file_name']} and {item['file_name']}",
+                              remedy="annotations cannot be told apart: give each image an id of its own")
+    return found
 
 
 @dataclass(frozen=True)
@@ -220,13 +244,20 @@ def annotation_facts(item: dict[str, Any], number: int, where: str) -> dict[str,
     """What a segment and an instance have in common; boxes are ``[x, y, width, height]`` in pixels.
 
     Raises:
-        SegGenError: the box is none; ``where`` names what has it.
+        SegGenError: the box or the mark of crowds is none; ``where`` names what has it.
     """
     box = item["bbox"]
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, (int, float)) for side in box):
         raise SegGenError(f"the box of {where} is none", expected="[x, y, width, height] in pixels", found=f"{box!r:.80}")
-    facts = {"category_id": number, "iscrowd": int(item.get("iscrowd", 0)), "bbox": list(box)}
+    if not is_crowd_mark(item.get("iscrowd")):
+        raise SegGenError(f"iscrowd of {where} is none", expected="0 or 1", found=f"{item['iscrowd']!r:.80}")
+    facts = {"category_id": number, "iscrowd": int(item.get("iscrowd") or 0), "bbox": list(box)}
     return {**facts, "area": item["area"]} if "area" in item else facts
+
+
+def is_crowd_mark(value: Any) -> bool:
+    """Whether ``value`` can stand as ``iscrowd``; none at all means no crowd."""
+    return value is None or value in (0, 1)
 
 
 def check_files(paths: Iterable[str], dataset: str, what: str) -> None:

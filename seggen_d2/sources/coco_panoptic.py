@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,10 @@ class CocoPanopticSource(CocoSource):
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
         records = [self._record(item) for item in self._file.annotations[: self.limit or None]]
+        (image, count), *_ = Counter(record["image_id"] for record in records).most_common(1) or [(None, 0)]
+        if count > 1:
+            raise SegGenError(f"{self.json} holds {count} annotations of image {image}", expected="one, with all its segments", found=str(count),
+                              remedy="put their segments, and their masks, into one")
         check_files((record["file_name"] for record in records), self.name, "images")
         check_files((record["pan_seg_file_name"] for record in records), self.name, "panoptic masks")
         return records
@@ -51,6 +56,8 @@ class CocoPanopticSource(CocoSource):
 
     def _segment(self, segment: dict[str, Any], where: str) -> dict[str, Any]:
         need(segment, ("id", "category_id", "bbox"), f"a segment of {where}")
+        if not isinstance(segment["id"], int):
+            raise SegGenError(f"a segment of {where} has no number", expected="id: R + 256 G + 65536 B of its pixels", found=f"{segment['id']!r:.80}")
         where = f"segment {segment['id']} of {where}"
         number = self._file.categories.number(segment["category_id"], where)
         facts = annotation_facts(segment, number, where)

@@ -86,9 +86,9 @@ def _box_faults(part: Part, bounds: Box | None, count: int, where: str) -> Itera
     if bounds is None:
         yield "geometry", f"{where}: no pixel"
         return
-    if box is not None and not _is_box(box):
+    if not _is_box(box):
         yield "geometry", f"{where}: box {box!r:.60}"
-    elif box is not None and max(abs(a - b) for a, b in zip(_ends(box), _ends(bounds), strict=True)) > _SLACK:
+    elif max(abs(a - b) for a, b in zip(_ends(box), _ends(bounds), strict=True)) > _SLACK:
         yield "box", f"{where}: box {_rounded(box)}, its mask's {_rounded(bounds)}"
     border = 4 * (bounds[2] + bounds[3])  # pixels: outlines drawn in two ways differ along them
     if isinstance(area, (int, float)) and abs(area - count) > max(_AREA * count, border):

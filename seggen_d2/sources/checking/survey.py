@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json
 from seggen_d2.segmentation import Categories
 
-from ..coco import CocoFile, read_coco_file
+from ..coco import CocoFile, is_crowd_mark, read_coco_file
 from ..dataset_file import Source, load_dataset
 from ..folder import FolderSource, images_below
 from .examine import Item
@@ -143,6 +144,7 @@ def _of_file(file: CocoFile, name: str, task: str, images: Path, masks: Path, li
     numbers = sorted(file.categories.numbers)
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         made.problems.append(Problem("id-gaps", str(file.path), f"{len(numbers)} ids between {numbers[0]} and {numbers[-1]}"))
+    made.problems += _named_twice(file)
     parts, mask_names = _parts_by_image(file, task, made.problems)
     for image_id, image in list(file.images.items())[: limit or None]:
         photo, mask = images / image["file_name"], masks / mask_names.get(image_id, "")
@@ -158,6 +160,16 @@ def _of_file(file: CocoFile, name: str, task: str, images: Path, masks: Path, li
     return made
 
 
+def _named_twice(file: CocoFile) -> Iterator[Problem]:
+    """Photos that several images of a COCO file name: each of those has a part of the annotations."""
+    by_name = defaultdict(list)
+    for image_id, image in file.images.items():
+        by_name[image["file_name"]].append(image_id)
+    for name, ids in by_name.items():
+        if len(ids) > 1:
+            yield Problem("duplicate", name, f"images {', '.join(map(str, ids[:5]))} of {file.path}")
+
+
 def _parts_by_image(file: CocoFile, task: str, problems: list[Problem]) -> tuple[dict[Any, list], dict[Any, str]]:
     """Segments or objects of each image, category ids made contiguous, and the mask file that each image names."""
     parts, masks = defaultdict(list), {}
@@ -166,8 +178,10 @@ def _parts_by_image(file: CocoFile, task: str, problems: list[Problem]) -> tuple
         if image is None:
             problems.append(Problem("missing-photo", str(file.path), f"an annotation is of image {entry.get('image_id')!r}, which the file lacks"))
             continue
+        if task == "panoptic" and image["id"] in masks:
+            problems.append(Problem("duplicate-id", str(file.path), f"several annotations of image {image['id']}"))
         masks[image["id"]] = str(entry.get("file_name", ""))
-        parts[image["id"]] += filter(None, (_numbered(part, file, problems) for part in (entry.get("segments_info", []) if task == "panoptic" else [entry])))
+        parts[image["id"]] += filter(None, (_numbered(part, file, problems) for part in _parts(entry, task, problems, str(file.path))))
     groups = [[part.get("id") for part in found] for found in parts.values()] if task == "panoptic" else [[entry.get("id") for entry in file.annotations]]
     for found in groups:
         twice = [str(number) for number, count in Counter(found).items() if count > 1]
@@ -175,12 +189,28 @@ def _parts_by_image(file: CocoFile, task: str, problems: list[Problem]) -> tuple
     return parts, masks
 
 
-def _numbered(part: Any, file: CocoFile, problems: list[Problem]) -> dict[str, Any] | None:
+def _parts(entry: dict[str, Any], task: str, problems: list[Problem], path: str) -> list[Any]:
+    """An instance annotation itself; a panoptic one's segments, those alone that have a number."""
+    if task != "panoptic":
+        return [entry]
+    segments = entry.get("segments_info")
+    if not isinstance(segments, list):
+        problems.append(Problem("structure", path, f"the annotation of image {entry['image_id']} has no segments_info"))
+        return []
+    numbered = [part for part in segments if isinstance(part, dict) and isinstance(part.get("id"), int)]
+    if len(numbered) < len(segments):
+        problems.append(Problem("structure", path, f"{len(segments) - len(numbered)} segments of image {entry['image_id']} have no number (id)"))
+    return numbered
+
+
+def _numbered(part: dict[str, Any], file: CocoFile, problems: list[Problem]) -> dict[str, Any] | None:
     """A segment or object with its contiguous category id; None for stuff among instances and what has no category."""
-    where = f"annotation {part.get('id') if isinstance(part, dict) else part!r:.40}"
+    where = f"annotation {part.get('id')}"
+    if not is_crowd_mark(part.get("iscrowd")):
+        problems.append(Problem("structure", str(file.path), f"{where}: iscrowd {part['iscrowd']!r:.40}"))
     try:
         number = file.categories.number(part["category_id"], where)
-    except (SegGenError, KeyError, TypeError) as error:
+    except (SegGenError, KeyError) as error:
         problems.append(Problem("unknown-category", str(file.path), f"{where}: {getattr(error, 'found', '') or 'no category_id'}"))
         return None
     return {**part, "category_id": number} if number >= 0 else None

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json, write_bytes, write_json
 from seggen_d2.foundation.options import check_same_options
 from seggen_d2.foundation.seeds import fingerprint
@@ -93,10 +94,12 @@ def prepare(
         remarks: carried into the result.
 
     Raises:
-        SegGenError: masks or annotations cannot be used, or the folder was made with other options.
+        SegGenError: masks or annotations cannot be used, the folder was made with other options, or masks would go to
+            where the given ones lie.
     """
     output = Path(output)
     check_begun(output, options)
+    _check_places(splits)
     state = _state(output, splits, relabel)
     photos, before, categories, task = {}, [], None, ""
     for split in splits:
@@ -113,6 +116,16 @@ def prepare(
         photos[split.side], categories, task = done["photos"], source.categories, source.task
     write_json(output / OPTIONS, _plain(options))  # only now: until all is well, options may still be mended
     return Prepared(output, photos, categories, task, tuple(before), tuple(remarks))
+
+
+def _check_places(splits: Sequence[Split]) -> None:
+    """Masks that are made never lie among those that they are made from: not one of those may be written or taken away."""
+    files = [file for split in splits for file in split.masks if file.output]
+    given, made = ({os.path.realpath(folder): folder for folder in {os.path.dirname(name) for name in names}}
+                   for names in ((file.mask for file in files), (file.output for file in files)))
+    for folder in sorted(set(given) & set(made)):
+        raise SegGenError(f"converted masks would go to {made[folder]}, where the given ones lie", expected="an output folder of its own",
+                          found=f"masks in {given[folder]}", remedy="name another folder: --output DIR; the given masks stay as they are")
 
 
 def check_begun(output: Path, options: Mapping[str, Any]) -> None:

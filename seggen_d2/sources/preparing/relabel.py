@@ -93,8 +93,10 @@ class Relabel:
         times = os.stat(file.mask)
         labels = self.labels(file)
         if labels.shape != size:
+            turned = "turn the photo's pixels as its EXIF data tell (exiftran -ai, jhead -autorot), or the mask"
             raise SegGenError(f"image {file.photo} and its mask {file.mask} differ in size", expected=f"a mask of {size[0]} x {size[1]} (H x W)",
-                              found=f"{labels.shape[0]} x {labels.shape[1]}", remedy="pair each image with its own mask")
+                              found=f"{labels.shape[0]} x {labels.shape[1]}",
+                              remedy=turned if labels.shape == size[::-1] else "pair each image with its own mask")
         if file.output:
             write_bytes(file.output, label_map_png(labels))
             os.utime(file.output, ns=(times.st_atime_ns, times.st_mtime_ns))  # another mask, be it an older one, is told by it
