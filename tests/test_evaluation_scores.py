@@ -188,6 +188,33 @@ def test_mask_ap_is_that_of_pycocotools(seed):
     assert {name: found.per_class["AP"][name] for name in per_class} == pytest.approx(per_class, abs=1e-9, nan_ok=True)
 
 
+def test_of_many_detections_the_best_hundred_count():
+    pytest.importorskip("pycocotools")
+    (shape, _, theirs), rng = scored_objects(7, 1)[0], np.random.default_rng(0)
+    theirs = theirs or [{"mask": np.ones(shape, bool), "category_id": 0, "iscrowd": 0}]
+    ours = [{"mask": np.roll(theirs[0]["mask"], n % 3, 0), "category_id": theirs[0]["category_id"], "score": float(rng.random())} for n in range(130)]
+    figures, _ = coco_figures([(shape, ours, theirs)])
+    assert mask_ap([(shape, ours, theirs)]).scores().figures == pytest.approx(figures, abs=1e-9, nan_ok=True)
+
+
+def test_bad_objects():
+    pytest.importorskip("pycocotools")
+    good, other = (encode_object(np.ones((4, width), bool)) for width in (5, 6))
+    for detection, words in ((Detection(0, 0.5, other), "differ in size"), (Detection(8, 0.5, good), "of no category"),
+                             (Detection(0, float("nan"), good), "no number")):
+        with pytest.raises(SegGenError, match=words):
+            MaskAP(CATEGORIES).update(1, [detection], [TruthObject(0, good)])
+
+
+def test_what_scoring_costs():
+    pytest.importorskip("pycocotools")
+    from seggen_d2.evaluation.bench import metric_rows
+
+    rows = metric_rows(images=1, turns=1)
+    assert [row["name"][:4].strip() for row in rows] == ["mIoU", "PQ o", "AP o"] and all(row["value"] > 0 for row in rows)
+    assert rows[2]["ratio"] > 0 and "0.0e+00 points" in rows[2]["reference"]
+
+
 def test_masks_of_every_kind_are_one():
     pytest.importorskip("pycocotools")
     mask = np.zeros((9, 11), bool)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,10 +65,9 @@ class MaskAP:
         """Add an image; all masks are of its size.
 
         Raises:
-            SegGenError: the image was added before.
+            SegGenError: the image was added before, masks differ in size, a category is none, or a score is no number.
         """
-        if image_id in self._images:
-            raise SegGenError(f"image {image_id!r} is scored twice", remedy="give each image once")
+        self._check(image_id, predicted, truth)
         judge = self._judge()
         for number, thing in enumerate(truth, start=1):  # from 1: an id of 0 reads as no match
             area, crowd = int(_tools().area(thing.rle)) if thing.area is None else thing.area, int(thing.iscrowd)
@@ -80,6 +80,19 @@ class MaskAP:
         judge.ious = {(image_id, category): judge.computeIoU(image_id, category) for category in found}
         self._images[image_id] = {category: [_kept(judge.evaluateImg(image_id, category, area, self.most)) for area in judge.params.areaRng]
                                   for category in found}
+
+    def _check(self, image_id: Any, predicted: Sequence[Detection], truth: Sequence[TruthObject]) -> None:
+        if image_id in self._images:
+            raise SegGenError(f"image {image_id!r} is scored twice", remedy="give each image once")
+        sizes = {tuple(thing.rle["size"]) for thing in (*predicted, *truth)}
+        if len(sizes) > 1:
+            raise SegGenError(f"masks of image {image_id!r} differ in size", expected="that of the image", found=", ".join(map(str, sorted(sizes))))
+        strange = sorted({thing.category_id for thing in (*predicted, *truth)} - {*range(len(self.categories))})
+        if strange:
+            raise SegGenError(f"an object of image {image_id!r} is of no category", expected=f"0..{len(self.categories) - 1}", found=str(strange[0]))
+        scores = [thing.score for thing in predicted if not math.isfinite(thing.score)]
+        if scores:
+            raise SegGenError(f"a score of image {image_id!r} is no number", expected="a finite number", found=str(scores[0]))
 
     def __iadd__(self, other: MaskAP) -> MaskAP:
         """Add the images of another.

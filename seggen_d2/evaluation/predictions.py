@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from seggen_d2.foundation.errors import SegGenError, check_choice, nearest
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range, nearest
 from seggen_d2.foundation.options import load_yaml
 from seggen_d2.sources import Source, load_dataset
 
@@ -86,6 +86,7 @@ def evaluate_predictions(
         SegGenError: predictions are missing, broken, of another size or another dataset, or hold unknown ids; a class is none;
             the dataset is unknown, or of no use for the task.
     """
+    check_range("worst", worst, 0, 10_000)
     source = open_dataset(dataset)
     kind, classes = task or source.task, check_classes(classes, source.categories)
     main = _evaluation(open_task(kind, predictions, source), kind, classes, missing, worst)

@@ -251,3 +251,10 @@ def test_real_coco_masks_are_scored_as_upstreams(tmp_path, worst):
         truths.append(SegmentMask(ids, tuple(Segment(s["id"], places[s["category_id"]], bool(s["iscrowd"])) for s in item["segments_info"])))
     assert sum(s.iscrowd for truth in truths for s in truth.segments) == 3
     check_panoptic_model(tmp_path, worst, "COCO samples", truths, categories)
+
+
+def test_the_benchmark_compares_with_what_is_installed():
+    from seggen_d2.plugin.training.bench_metrics import rows
+
+    semantic = rows(images=1, turns=1)[0]
+    assert semantic["ratio"] > 0 and "SemSegEvaluator; figures differ by 0.0e+00" in semantic["reference"]
