@@ -9,6 +9,7 @@ import yaml
 pytest.importorskip("fvcore")
 from seggen_d2.engine.config import load_config
 from seggen_d2.engine.dialects import names_architecture
+from seggen_d2.engine.tasks import MAPPERS
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.options import load_yaml
 
@@ -75,8 +76,18 @@ def test_the_transformers_engine_reads_the_semantic_settings(name):
     assert (chosen, frozen, crop) == (swin if "swin-large" in name else ("resnet50", True, [512, 512]))
 
 
-@pytest.mark.parametrize("name", [name for name in PAPER if "coco" in name])
-def test_the_transformers_engine_refuses_the_other_tasks(name):
+@pytest.mark.parametrize("name", [name for name in PAPER if "coco" in name and "maskdino" not in name])
+def test_the_transformers_engine_reads_the_other_tasks(name):
+    cfg, ignored = load_config(ROOT / name)
+    kind, test = MAPPERS[cfg.INPUT.DATASET_MAPPER_NAME], cfg.MODEL.MASK_FORMER.TEST
+    assert kind.large_scale and kind.task in name and (cfg.INPUT.IMAGE_SIZE, cfg.INPUT.MIN_SCALE, cfg.INPUT.MAX_SCALE) == (1024, 0.1, 2.0)
+    assert (test.OBJECT_MASK_THRESHOLD, test.OVERLAP_THRESHOLD, test.INSTANCE_ON) == (0.8, 0.8, True)
+    assert test.PANOPTIC_ON == test.SEMANTIC_ON == (kind.task == "panoptic")
+    assert not {key for key in ignored if key.startswith(("INPUT", "MODEL.MASK_FORMER"))}
+
+
+@pytest.mark.parametrize("name", [name for name in PAPER if "maskdino" in name])
+def test_the_transformers_engine_refuses_other_models(name):
     with pytest.raises(SegGenError, match="is not what the transformers engine does"):
         load_config(ROOT / name)
 

@@ -148,8 +148,8 @@ def test_a_detectron2_config_has_detectron2s_defaults_and_backbones(tmp_path):
 @pytest.mark.parametrize(
     ("pair", "words"),
     [
-        (["MODEL.MASK_FORMER.TEST.PANOPTIC_ON", "True"], "semantic segmentation"),
-        (["INPUT.DATASET_MAPPER_NAME", "coco_instance_lsj"], "install Detectron2"),
+        (["INPUT.DATASET_MAPPER_NAME", "coco_panoptic_ljs"], "coco_panoptic_lsj"),
+        (["MODEL.META_ARCHITECTURE", "PanopticFPN"], "install Detectron2"),
         (["MODEL.META_ARCHITECTURE", "MaskDINO"], "MaskFormer"),
         (["INPUT.FORMAT", "BGR"], "RGB"),
         (["MODEL.RESNETS.DEPTH", "51", "MODEL.BACKBONE.NAME", "build_resnet_backbone"], "has no network"),

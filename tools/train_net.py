@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Train and evaluate a segmenter as one config says: on real data, synthetic banks or both, in one stage or several.
 
-SEGGEN.ENGINE in the config chooses: transformers (Hugging Face's Trainer, semantic segmentation), detectron2
-(semantic, panoptic and instance; stock Mask2Former, Mask DINO, or this package's SegGenMask2Former without the
-compiled op), or auto, which is Detectron2 where it is installed. Both read the same files.
+SEGGEN.ENGINE in the config chooses: transformers (Hugging Face's Trainer and Mask2Former), detectron2 (stock
+Mask2Former, Mask DINO, or this package's SegGenMask2Former without the compiled op), or auto, which is Detectron2
+where it is installed. Both read the same files, of semantic, panoptic and instance segmentation.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ __all__ = ["Stopped", "train_net"]
 
 logger = logging.getLogger(__name__)
 SAVED = "config.yaml"
+SHOWN = ("PQ_th", "PQ_st", "AP_pan^Th", "mIoU_pan", "AP50")  # beside the main figure, where a model has them
 
 
 def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dry_run: bool = False) -> None:
@@ -85,4 +86,6 @@ def _is_over(run: Experiment) -> bool:
 def _tell(metrics: dict) -> None:
     shown = {name: "-" if value is None else f"{value:.1f}" for name, value in metrics["per_class"].items()}
     rows = ", ".join(f"{name} {text}" for name, text in shown.items())
-    print(f"{metrics['dataset']}: mIoU {metrics['miou']:.2f} ({rows})")
+    others = "".join(f", {name} {value:.2f}" for name, value in metrics["figures"].items() if name in SHOWN and value is not None)
+    value = "-" if metrics["value"] is None else f"{metrics['value']:.2f}"
+    print(f"{metrics['dataset']}: {metrics['metric']} {value}{others} ({rows})")

@@ -19,12 +19,13 @@ from .defaults import ONLY_DETECTRON2, get_defaults
 from .dialects import (
     DETECTRON2_DEFAULTS,
     backbone_keys,
-    check_task,
+    check_model,
     detectron2_keys,
     is_of_other_models,
     names_architecture,
     not_done,
 )
+from .tasks import MAPPERS
 
 _MANY = 10**9
 _RANGES: dict[str, tuple[float, float]] = {
@@ -44,13 +45,19 @@ _RANGES: dict[str, tuple[float, float]] = {
     "SOLVER.LOG_PERIOD": (1, _MANY),
     "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": (0, _MANY),
     "TEST.EVAL_PERIOD": (0, _MANY),
+    "TEST.DETECTIONS_PER_IMAGE": (1, 10**6),
     "TEST.IMS_PER_BATCH": (1, 10**6),
     "DATALOADER.NUM_WORKERS": (0, 1024),
     "SEED": (0, 2**32 - 1),
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": (0, 1),
+    "INPUT.IMAGE_SIZE": (1, 10**5),
+    "INPUT.MIN_SCALE": (0.001, 1000),
+    "INPUT.MAX_SCALE": (0.001, 1000),
     "INPUT.MIN_SIZE_TEST": (0, 10**5),
     "MODEL.MASK_FORMER.DROPOUT": (0, 1),
     "MODEL.MASK_FORMER.DEC_LAYERS": (2, 1000),
+    "MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD": (0, 1),
+    "MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD": (0, 1),
     "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES": (1, 10**5),
     "MODEL.MASK_FORMER.TRAIN_NUM_POINTS": (1, 10**7),
     "MODEL.MASK_FORMER.OVERSAMPLE_RATIO": (1, 1000),
@@ -65,6 +72,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "SOLVER.AMP.DTYPE": ("bf16", "fp16"),
     "SOLVER.LR_SCHEDULER_NAME": ("WarmupPolyLR", "WarmupMultiStepLR"),
     "INPUT.RANDOM_FLIP": ("horizontal", "none"),
+    "INPUT.DATASET_MAPPER_NAME": tuple(MAPPERS),
     "MODEL.DEVICE": ("", "cpu", "cuda"),
 }
 
@@ -87,7 +95,7 @@ def load_config(path: str | os.PathLike | None, overrides: Sequence[str] = ()) -
     known = {key for key, _ in flatten(cfg)}
     if names_architecture(file):
         given = {**DETECTRON2_DEFAULTS, **given}
-    check_task(given)
+    check_model(given)
     _check_known(given, known, path)
     for key in known.intersection(given):
         _set(cfg, key, convert(_get(cfg, key), given[key], key))

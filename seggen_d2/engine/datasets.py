@@ -8,7 +8,8 @@ from seggen_d2.bank import Bank, read_info
 from seggen_d2.foundation.errors import SegGenError, nearest
 from seggen_d2.mixing.leaks import check_leaks
 from seggen_d2.segmentation import check_same_categories
-from seggen_d2.sources import FolderSource, load_dataset
+from seggen_d2.sources import load_dataset
+from seggen_d2.sources.dataset_file import Source
 
 
 class DatasetRegistry:
@@ -16,15 +17,16 @@ class DatasetRegistry:
 
     Args:
         files: dataset YAML files; each registers the ``name`` it holds.
+        task: of all of them.
 
     Raises:
-        SegGenError: two files hold one name, or a file cannot be read.
+        SegGenError: two files hold one name, or a file cannot be read or is of another task.
     """
 
-    def __init__(self, files: Sequence[str]):
-        self.sources: dict[str, FolderSource] = {}
+    def __init__(self, files: Sequence[str], task: str = "semantic"):
+        self.sources: dict[str, Source] = {}
         for file in files:
-            source = load_dataset(file, task="semantic")
+            source = load_dataset(file, task=task)
             if source.name in self.sources:
                 raise SegGenError(
                     f"two files of SEGGEN.DATASETS hold a dataset named {source.name!r}",
@@ -33,7 +35,7 @@ class DatasetRegistry:
                 )
             self.sources[source.name] = source
 
-    def get(self, names: Sequence[str], key: str) -> list[FolderSource]:
+    def get(self, names: Sequence[str], key: str) -> list[Source]:
         """The datasets ``names``; ``key`` is where they were asked for.
 
         Raises:
@@ -55,11 +57,11 @@ class DatasetRegistry:
         return found
 
 
-def _known(sources: dict[str, FolderSource], name: str) -> str:
+def _known(sources: dict[str, Source], name: str) -> str:
     return f"{nearest(name, sources)} Else " if sources else ""
 
 
-def open_banks(folders: Sequence[str], train: FolderSource) -> list[Bank]:
+def open_banks(folders: Sequence[str], train: Source) -> list[Bank]:
     """Open the banks to swap from.
 
     Raises:
@@ -85,7 +87,7 @@ def open_banks(folders: Sequence[str], train: FolderSource) -> list[Bank]:
     return banks
 
 
-def check_no_leak(banks: Sequence[Bank], train: Sequence[FolderSource], tests: Sequence[FolderSource]) -> None:
+def check_no_leak(banks: Sequence[Bank], train: Sequence[Source], tests: Sequence[Source]) -> None:
     """No bank may be made from a test image (:func:`seggen_d2.mixing.leaks.check_leaks`).
 
     Raises:

@@ -49,18 +49,33 @@ _C.MODEL.MASK_FORMER.OVERSAMPLE_RATIO = 3.0  # candidates a point, when the unce
 _C.MODEL.MASK_FORMER.IMPORTANCE_SAMPLE_RATIO = 0.75  # share of points chosen for their uncertainty
 _C.MODEL.MASK_FORMER.SIZE_DIVISIBILITY = 32  # images are padded to multiples of it
 
+_C.MODEL.MASK_FORMER.TEST = CfgNode()
+_C.MODEL.MASK_FORMER.TEST.SEMANTIC_ON = True  # give label maps, of which mIoU is taken
+_C.MODEL.MASK_FORMER.TEST.PANOPTIC_ON = False  # give panoptic segments: PQ
+_C.MODEL.MASK_FORMER.TEST.INSTANCE_ON = False  # give objects: mask AP; of a panoptic model, of things alone
+_C.MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD = 0.8  # queries less sure of their class have no part in panoptic segments
+_C.MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD = 0.8  # share of a query's own mask that must be left to its segment
+_C.MODEL.MASK_FORMER.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False  # resize masks before scores are made of them
+
 _C.DATASETS = CfgNode()
 _C.DATASETS.TRAIN = []  # names of datasets, as SEGGEN.DATASETS registers them
-_C.DATASETS.TEST = []  # likewise; the mIoU of the first is the run's
+_C.DATASETS.TEST = []  # likewise; the metrics of the first are the run's
 
 _C.DATALOADER = CfgNode()
 _C.DATALOADER.NUM_WORKERS = 4  # processes that read and augment; 0 reads in the training process
 
+_C.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True  # leave out training images without an object that is no crowd (instance)
+
 _C.INPUT = CfgNode()
+_C.INPUT.DATASET_MAPPER_NAME = "mask_former_semantic"  # mask_former_panoptic | mask_former_instance | coco_panoptic_lsj |
+#                                coco_instance_lsj: the task, and whether images are resized and cropped, or by LSJ
 _C.INPUT.MIN_SIZE_TRAIN = [int(x * 0.1 * 512) for x in range(5, 21)]  # pixels of the shortest edge, one is drawn
 _C.INPUT.MAX_SIZE_TRAIN = 2048  # pixels of the longest edge at most
 _C.INPUT.MIN_SIZE_TEST = 512  # pixels of the shortest edge; 0 keeps the size
 _C.INPUT.MAX_SIZE_TEST = 2048  # pixels of the longest edge at most
+_C.INPUT.IMAGE_SIZE = 1024  # LSJ: pixels a side of what is cut out
+_C.INPUT.MIN_SCALE = 0.1  # LSJ: the image is resized to between this ...
+_C.INPUT.MAX_SCALE = 2.0  # ... and this share of IMAGE_SIZE
 _C.INPUT.CROP = CfgNode()
 _C.INPUT.CROP.ENABLED = True  # crop, and pad smaller images to the crop's size
 _C.INPUT.CROP.SIZE = [512, 512]  # height, width in pixels
@@ -100,6 +115,7 @@ _C.SOLVER.LOG_PERIOD = 20  # iterations between lines of metrics.json (ours)
 _C.SOLVER.TENSORBOARD = False  # also write TensorBoard files (needs the tensorboard package)
 
 _C.TEST = CfgNode()
+_C.TEST.DETECTIONS_PER_IMAGE = 100  # objects an image at most
 _C.TEST.EVAL_PERIOD = 0  # iterations between evaluations on DATASETS.TEST[0]; 0 evaluates at the end alone
 _C.TEST.SAVE_PREDICTIONS = False  # write predictions/DATASET/IMAGE_ID.png, for tools/evaluate.py (ours)
 _C.TEST.IMS_PER_BATCH = 1  # images at once (ours)

@@ -35,6 +35,8 @@ DETECTRON2_DEFAULTS: dict[str, Any] = {
     "MODEL.MASK_FORMER.DICE_WEIGHT": 1.0,
     "MODEL.MASK_FORMER.DEC_LAYERS": 6,
     "MODEL.MASK_FORMER.DROPOUT": 0.1,
+    "MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD": 0.0,
+    "MODEL.MASK_FORMER.TEST.OVERLAP_THRESHOLD": 0.0,
     "DATALOADER.ASPECT_RATIO_GROUPING": True,
     "INPUT.FORMAT": "BGR",
     "INPUT.MIN_SIZE_TRAIN": [800],
@@ -82,15 +84,9 @@ ALWAYS: dict[str, Any] = {
     "MODEL.MASK_FORMER.ENC_LAYERS": 0,
     "MODEL.MASK_FORMER.PRE_NORM": False,
     "MODEL.MASK_FORMER.ENFORCE_INPUT_PROJ": False,
-    "MODEL.MASK_FORMER.TEST.SEMANTIC_ON": True,
-    "MODEL.MASK_FORMER.TEST.INSTANCE_ON": False,
-    "MODEL.MASK_FORMER.TEST.PANOPTIC_ON": False,
-    "MODEL.MASK_FORMER.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE": False,
     "DATALOADER.ASPECT_RATIO_GROUPING": False,
-    "DATALOADER.FILTER_EMPTY_ANNOTATIONS": True,
     "DATALOADER.SAMPLER_TRAIN": "TrainingSampler",
     "INPUT.FORMAT": "RGB",
-    "INPUT.DATASET_MAPPER_NAME": "mask_former_semantic",
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": "choice",
     "INPUT.CROP.TYPE": "absolute",
     "SOLVER.OPTIMIZER": "ADAMW",
@@ -106,31 +102,26 @@ ALWAYS: dict[str, Any] = {
     "TEST.PRECISE_BN.ENABLED": False,
 }
 
-# Of these another value would be another task, model or input: an error, not a line in a list.
+# Of these another value would be another model or input: an error, not a line in a list.
 _NEEDED = {
     "MODEL.META_ARCHITECTURE": (ARCHITECTURE, "MaskFormer"),
-    "MODEL.MASK_FORMER.TEST.SEMANTIC_ON": (True,),
-    "MODEL.MASK_FORMER.TEST.INSTANCE_ON": (False,),
-    "MODEL.MASK_FORMER.TEST.PANOPTIC_ON": (False,),
-    "INPUT.DATASET_MAPPER_NAME": ("mask_former_semantic",),
     "INPUT.FORMAT": ("RGB",),
 }
 
 _PROPOSALS = ("PROPOSAL_FILES", "PRECOMPUTED_PROPOSAL_TOPK")
-# Keys of Detectron2 that have no bearing on semantic segmentation by Mask2Former trained on crops.
+# Keys of Detectron2 that have no bearing on segmentation by Mask2Former.
 _NO_BEARING = frozenset(
     f"{node}.{name}"
     for node, names in {
         "MODEL": ["KEYPOINT_ON", "LOAD_PROPOSALS"],
-        "MODEL.MASK_FORMER.TEST": ["OVERLAP_THRESHOLD", "OBJECT_MASK_THRESHOLD"],
         "MODEL.SEM_SEG_HEAD": ["LOSS_TYPE"],
         "MODEL.RESNETS": ["OUT_FEATURES"],
         "MODEL.SWIN": ["OUT_FEATURES"],
-        "INPUT": ["MASK_FORMAT", "IMAGE_SIZE", "MIN_SCALE", "MAX_SCALE"],
+        "INPUT": ["MASK_FORMAT"],
         "SOLVER": ["MOMENTUM", "NESTEROV", "NUM_DECAYS", "REFERENCE_WORLD_SIZE"],
         "DATALOADER": ["REPEAT_THRESHOLD", "REPEAT_SQRT"],
         "DATASETS": [f"{kind}_{part}" for kind in _PROPOSALS for part in ("TRAIN", "TEST")],
-        "TEST": ["DETECTIONS_PER_IMAGE", "EXPECTED_RESULTS", "KEYPOINT_OKS_SIGMAS"],
+        "TEST": ["EXPECTED_RESULTS", "KEYPOINT_OKS_SIGMAS"],
         "TEST.AUG": ["MIN_SIZES", "MAX_SIZE", "FLIP"],
         "TEST.PRECISE_BN": ["NUM_ITER"],
     }.items()
@@ -183,19 +174,19 @@ def not_done(given: Mapping[str, Any], cfg: Any) -> list[str]:
     ]
 
 
-def check_task(given: Mapping[str, Any]) -> None:
-    """The transformers engine does semantic segmentation by Mask2Former, on RGB images.
+def check_model(given: Mapping[str, Any]) -> None:
+    """The transformers engine does segmentation by Mask2Former, on RGB images.
 
     Raises:
-        SegGenError: the file is of another task, model or channel order.
+        SegGenError: the file is of another model or channel order.
     """
     for key, values in _NEEDED.items():
         if key in given and given[key] not in values:
             raise SegGenError(
                 f"{key}: {given[key]} is not what the transformers engine does",
-                expected=" | ".join(map(str, values)) + " (semantic segmentation by Mask2Former)",
+                expected=" | ".join(map(str, values)) + " (Mask2Former, on RGB images)",
                 found=f"{given[key]!r}",
-                remedy="install Detectron2 and set SEGGEN.ENGINE to detectron2, or take a semantic-segmentation config",
+                remedy="install Detectron2 and set SEGGEN.ENGINE to detectron2, or take a config of Mask2Former",
             )
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
 
+from seggen_d2.bank import Bank
 from seggen_d2.bank.store import is_url, join
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.mapping import DatasetMapper, SemanticTargets, test_augmentations, training_augmentations
+from seggen_d2.mapping import Augmentation, DatasetMapper, large_scale_jitter, test_augmentations, training_augmentations
 from seggen_d2.mixing import Stage, SwapMapper, stages_from
-from seggen_d2.modeling import Mask2Former, build_mask2former
+from seggen_d2.modeling import Mask2Former, Outputs, build_mask2former
 from seggen_d2.segmentation import Categories
+from seggen_d2.sources.dataset_file import Source
 
 from .checkpoint import load_backbone
 from .datasets import DatasetRegistry, check_no_leak, open_banks
 from .run import Experiment
+from .tasks import MAPPERS, TaskOfMapper, measured, with_objects
 from .trainer import SolverOptions
 
 logger = logging.getLogger(__name__)
@@ -33,26 +38,63 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
     Raises:
         SegGenError: a dataset or bank is unknown, unfit or leaks; a stage or size is out of range.
     """
-    registry = DatasetRegistry(cfg.SEGGEN.DATASETS)
+    train, tests = _datasets(cfg, training)
+    stages = stages_of(cfg)
+    banks = _banks(cfg, train, tests) if training and any(stage.p_aug > 0 for stage in stages) else []
+    categories = train[0].categories
+    check_classes(cfg, categories)
+    return Experiment(
+        model=build_model(cfg, categories, _outputs(cfg, categories)),
+        weights=cfg.MODEL.WEIGHTS,
+        banks=banks,
+        predictions=Path(cfg.OUTPUT_DIR) / "predictions" if cfg.TEST.SAVE_PREDICTIONS else None,
+        stages=stages,
+        options=solver_options(cfg),
+        records=_records(cfg, train) if training else [],
+        tests=tests,
+        mapper_at=_swap(cfg, categories, banks),
+        test_batch=cfg.TEST.IMS_PER_BATCH,
+        test_mapper=DatasetMapper(test_augmentations(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)),
+        folder=Path(cfg.OUTPUT_DIR),
+    )
+
+
+def _task(cfg: CfgNode) -> TaskOfMapper:
+    return MAPPERS[cfg.INPUT.DATASET_MAPPER_NAME]
+
+
+def _datasets(cfg: CfgNode, training: bool) -> tuple[list[Source], list[Source]]:
+    """Training and test sets, of one task and label space; without training, the test sets stand for both."""
+    registry = DatasetRegistry(cfg.SEGGEN.DATASETS, _task(cfg).task)
     tests = registry.get(cfg.DATASETS.TEST, "DATASETS.TEST")
     train = registry.get(cfg.DATASETS.TRAIN, "DATASETS.TRAIN") if training else tests
-    registry.get([train[0].name, tests[0].name], "DATASETS")  # one label space
-    stages = stages_of(cfg)
-    needs_banks = training and any(stage.p_aug > 0 for stage in stages)
-    if needs_banks and not cfg.SEGGEN.BANKS:
+    registry.get([train[0].name, tests[0].name], "DATASETS")
+    return train, tests
+
+
+def _banks(cfg: CfgNode, train: list[Source], tests: list[Source]) -> list[Bank]:
+    if not cfg.SEGGEN.BANKS:
         raise SegGenError(
             "SEGGEN.STAGES: P_AUG is above 0 and there is no bank to swap from",
             expected="banks in SEGGEN.BANKS",
             found="SEGGEN.BANKS: []",
             remedy="name a bank, or set P_AUG to 0",
         )
-    banks = open_banks(bank_folders(cfg), train[0]) if needs_banks else []
+    banks = open_banks(bank_folders(cfg), train[0])
     if cfg.SEGGEN.CHECK_SOURCES:
         check_no_leak(banks, train, tests)
-    categories = train[0].categories
-    check_classes(cfg, categories)
-    bare = DatasetMapper(_training_steps(cfg), SemanticTargets(categories), seed=cfg.SEED)
-    swap = partial(
+    return banks
+
+
+def _records(cfg: CfgNode, train: list[Source]) -> list[dict[str, Any]]:
+    records = [record for source in train for record in source.records()]
+    filtered = _task(cfg).task == "instance" and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    return with_objects(records) if filtered else records
+
+
+def _swap(cfg: CfgNode, categories: Categories, banks: list[Bank]) -> Callable[[float], SwapMapper]:
+    bare = DatasetMapper(_training_steps(cfg), _task(cfg).targets(categories), seed=cfg.SEED)
+    return partial(
         SwapMapper,
         bare,
         banks,
@@ -61,19 +103,18 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
         sample_weights=cfg.SEGGEN.SAMPLE_WEIGHTS or None,
         seed=cfg.SEED,
     )
-    return Experiment(
-        model=build_model(cfg, categories),
-        weights=cfg.MODEL.WEIGHTS,
-        banks=banks,
-        predictions=Path(cfg.OUTPUT_DIR) / "predictions" if cfg.TEST.SAVE_PREDICTIONS else None,
-        stages=stages,
-        options=solver_options(cfg),
-        records=[record for source in train for record in source.records()] if training else [],
-        tests=tests,
-        mapper_at=swap,
-        test_batch=cfg.TEST.IMS_PER_BATCH,
-        test_mapper=DatasetMapper(test_augmentations(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)),
-        folder=Path(cfg.OUTPUT_DIR),
+
+
+def _outputs(cfg: CfgNode, categories: Categories) -> Outputs:
+    test = cfg.MODEL.MASK_FORMER.TEST
+    wanted = {"semantic": test.SEMANTIC_ON, "panoptic": test.PANOPTIC_ON, "instance": test.INSTANCE_ON}
+    return Outputs(
+        **measured(_task(cfg).task, wanted),
+        is_thing=tuple(item.isthing for item in categories.items),
+        resize_first=test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE,
+        object_mask_threshold=test.OBJECT_MASK_THRESHOLD,
+        overlap_threshold=test.OVERLAP_THRESHOLD,
+        top_k=cfg.TEST.DETECTIONS_PER_IMAGE,
     )
 
 
@@ -100,7 +141,7 @@ def check_classes(cfg: CfgNode, categories: Categories) -> None:
         )
 
 
-def build_model(cfg: CfgNode, categories: Categories) -> Mask2Former:
+def build_model(cfg: CfgNode, categories: Categories, outputs: Outputs | None = None) -> Mask2Former:
     """The configured model with random weights drawn from ``SEED`` (and the backbone's own, where they are named)."""
     torch.manual_seed(cfg.SEED)
     head, former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
@@ -129,6 +170,7 @@ def build_model(cfg: CfgNode, categories: Categories) -> Mask2Former:
         pixel_std=cfg.MODEL.PIXEL_STD,
         size_divisibility=former.SIZE_DIVISIBILITY,
         freeze_norm=cfg.MODEL.BACKBONE.FREEZE_NORM,
+        outputs=outputs,
     )
     if cfg.MODEL.BACKBONE.WEIGHTS:
         load_backbone(model, cfg.MODEL.BACKBONE.WEIGHTS)
@@ -182,13 +224,15 @@ def solver_options(cfg: CfgNode) -> SolverOptions:
     )
 
 
-def _training_steps(cfg: CfgNode) -> list:
-    crop = cfg.INPUT.CROP
+def _training_steps(cfg: CfgNode) -> list[Augmentation]:
+    given, crop = cfg.INPUT, cfg.INPUT.CROP
+    if _task(cfg).large_scale:
+        return large_scale_jitter(given.IMAGE_SIZE, given.MIN_SCALE, given.MAX_SCALE, given.RANDOM_FLIP)
     return training_augmentations(
-        cfg.INPUT.MIN_SIZE_TRAIN,
-        cfg.INPUT.MAX_SIZE_TRAIN,
+        given.MIN_SIZE_TRAIN,
+        given.MAX_SIZE_TRAIN,
         crop=tuple(crop.SIZE) if crop.ENABLED else None,
-        color_jitter=cfg.INPUT.COLOR_AUG_SSD,
-        flip=cfg.INPUT.RANDOM_FLIP == "horizontal",
+        color_jitter=given.COLOR_AUG_SSD,
+        flip=given.RANDOM_FLIP == "horizontal",
         max_category_area=crop.SINGLE_CATEGORY_MAX_AREA,
     )

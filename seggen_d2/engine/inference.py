@@ -1,4 +1,4 @@
-"""A trained model over a dataset: predicted label maps, and their metrics."""
+"""A trained model over a dataset: its results image by image, and their metrics."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from seggen_d2.evaluation import ConfusionMatrix
+from seggen_d2.evaluation.scores import plain
 from seggen_d2.foundation.files import write_bytes
-from seggen_d2.mapping import SemanticTargets
 from seggen_d2.modeling import Mask2Former
 from seggen_d2.segmentation import label_map_png
-from seggen_d2.sources import FolderSource
+from seggen_d2.sources.dataset_file import Source
+from seggen_d2.sources.masks import read_mask
+
+from .scorers import Output, scorers_of
+
+MAIN = {"panoptic": "PQ", "semantic": "mIoU", "instance": "AP"}  # the figure that a model is judged by: the first that it gives
+COLUMN = {"PQ": "PQ", "mIoU": "IoU", "AP": "AP"}
+OF_PANOPTIC = {"semantic": {"mIoU": "mIoU_pan"}, "instance": {"AP": "AP_pan^Th"}}  # the names that the paper gives them
 
 
 @torch.no_grad()
@@ -24,36 +29,47 @@ def predict(
     mapper: Callable[[dict[str, Any]], dict[str, Any]],
     *,
     batch_size: int = 1,
-) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """Each record with its predicted (H, W) category ids, at the image's own size. The model is left in its mode."""
+) -> Iterator[tuple[dict[str, Any], Output]]:
+    """Each record with the model's results (``Outputs.read``) at the image's own size. The model is left in its mode."""
     training = model.training
     model.eval()
     try:
         for start in range(0, len(records), batch_size):
             part = records[start : start + batch_size]
-            for record, output in zip(part, model([mapper(record) for record in part]), strict=True):
-                yield record, output["sem_seg"].argmax(0).cpu().numpy()
+            yield from zip(part, model([mapper(record) for record in part]), strict=True)
     finally:
         model.train(training)
 
 
 def evaluate(
     model: Mask2Former,
-    source: FolderSource,
+    source: Source,
     mapper: Callable[[dict[str, Any]], dict[str, Any]],
     *,
     batch_size: int = 1,
     predictions: Path | None = None,
 ) -> dict[str, Any]:
-    """The metrics of the model on a dataset, in percent: ``dataset``, ``images``, ``miou``, ``per_class``...
+    """The metrics of the model on a dataset, in percent.
 
     Args:
         mapper: of test images. batch_size: images at once.
         predictions: a folder for the predicted label maps, ``IMAGE_ID.png``, that tools/evaluate.py reads.
+
+    Returns:
+        ``dataset``, ``task``, ``images``; ``metric``, the name of the main figure (``mIoU``, ``PQ`` or ``AP``), ``value``
+        and ``per_class``, which are its (of an mIoU also ``miou`` and ``pixel_accuracy``); ``figures``, all of them; None where one is not defined.
     """
-    targets, matrix, records = SemanticTargets(source.categories), ConfusionMatrix(source.categories), source.records()
-    for record, predicted in predict(model, records, mapper, batch_size=batch_size):
-        matrix.update(predicted, targets.read(record), record["file_name"])
-        if predictions:
-            write_bytes(predictions / f"{record['image_id']}.png", label_map_png(predicted))
-    return {"dataset": source.name, "images": len(records), **matrix.metrics()}
+    scorers, records = scorers_of(model.outputs, source.categories), source.records()
+    for record, output in predict(model, records, mapper, batch_size=batch_size):
+        truth = read_mask(record, source)
+        for scorer in scorers.values():
+            scorer.update(record, output, truth)
+        if predictions and "sem_seg" in output:
+            write_bytes(predictions / f"{record['image_id']}.png", label_map_png(output["sem_seg"].argmax(0).cpu().numpy()))
+    found = {kind: scorer.scores() for kind, scorer in scorers.items()}
+    first = next(iter(found))
+    renamed = OF_PANOPTIC if "panoptic" in found else {}
+    figures = {renamed.get(kind, {}).get(name, name): value for kind, scores in found.items() for name, value in scores.figures.items()}
+    main, told = MAIN[first], plain(figures)
+    return {"dataset": source.name, "task": source.task, "images": len(records), "metric": main, "value": told[main],
+            **({"miou": told[main], "pixel_accuracy": told["pACC"]} if main == "mIoU" else {}), "per_class": plain(found[first].per_class[COLUMN[main]]), "figures": told}

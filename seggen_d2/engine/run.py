@@ -16,7 +16,7 @@ from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.measure import peak_rss_mb
 from seggen_d2.mixing import NumberedSampler, Stage
 from seggen_d2.modeling import Mask2Former
-from seggen_d2.sources import FolderSource
+from seggen_d2.sources.dataset_file import Source
 
 from .callbacks import EvaluateEvery, ProgressBar, StopOnSignal
 from .checkpoint import iteration_of, last_checkpoint, load_network, save_network
@@ -40,7 +40,7 @@ class Experiment:
         model: with the weights that stage 0 starts from, unless ``weights`` names others.
         records: real training records. mapper_at: from p_aug to the mapper of a stage.
         stages: in order. options: of every stage's optimisation.
-        tests: datasets to evaluate; the first one's mIoU is the run's.
+        tests: datasets to evaluate; the first one's metrics are the run's.
         test_mapper: for their images. test_batch: images at once.
         folder: everything written goes here. banks: opened, for the plan.
         weights: a checkpoint folder, or "".
@@ -52,7 +52,7 @@ class Experiment:
     mapper_at: Callable[[float], Callable[..., dict[str, Any]]]
     stages: Sequence[Stage]
     options: SolverOptions
-    tests: list[FolderSource]
+    tests: list[Source]
     test_mapper: Callable[..., dict[str, Any]]
     test_batch: int
     folder: Path
@@ -125,7 +125,8 @@ def train_stage(run: Experiment, number: int, checkpoint: Path | None) -> None:
         lines({"stage": number, **entry, "iteration": done + entry["iteration"]})
 
     def on_evaluation(iteration: int) -> None:
-        lines({"stage": number, "iteration": done + iteration, "miou": evaluate_run(run)[0]["miou"]})
+        found = evaluate_run(run)[0]
+        lines({"stage": number, "iteration": done + iteration, found["metric"]: found["value"]})
 
     with StopOnSignal() as stop:
         trainer = SegmentationTrainer(
@@ -161,7 +162,7 @@ def evaluate_run(run: Experiment, predictions: Path | None = None) -> list[dict[
 
 
 def finish(run: Experiment, seconds: float) -> dict[str, Any]:
-    """Evaluate and write ``metrics_final.json``: mIoU and IoUs in percent, iterations, seconds, peak memory in MB."""
+    """Evaluate and write ``metrics_final.json``: figures in percent, iterations, seconds, peak memory in MB."""
     first, *others = evaluate_run(run, run.predictions)
     iterations = sum(stage.iterations for stage in run.stages)
     metrics = {
