@@ -21,10 +21,11 @@ from .document import document
 from .pictures import MOST, named_mask, photo
 from .predictions import Evaluation
 from .tables import none, number
-from .tasks import Task
+from .tasks import SHOWN, Task
 
 WRONG = (214, 40, 57)  # the colour of pixels that went wrong
-RANKING = "Those with the least {} of their own, worst first. Instances are drawn from a score of 0.5 on."
+RANKING = "Those with the least {} of their own, worst first."
+DRAWN = f" Objects are drawn from a score of {SHOWN} on."
 
 
 def write_page(evaluation: Evaluation, output: str | os.PathLike) -> Path:
@@ -46,7 +47,7 @@ def write_page(evaluation: Evaluation, output: str | os.PathLike) -> Path:
         notes=charts.bullets(evaluation.notes) if evaluation.notes else join(),
         figures=table(["figure", charts.right("%")], [[name, charts.heat(none(value))] for name, value in scores.figures.items()], "heat"),
         per_class=_per_class(scores.per_class),
-        ranking=RANKING.format(task.rank),
+        ranking=join(RANKING.format(task.rank) + (DRAWN if evaluation.task == "instance" else "")),
         worst=join(shown) or tag("p", "None was asked for, or none has a figure.", class_="quiet"),
         legend=charts.legend(categories.names, palette.colors, palette.ignore_color) if len(categories) <= charts.FOLD else join(),
     )
