@@ -301,6 +301,6 @@ def test_the_tool_exports(bank, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(sys, "argv", ["export_bank.py", str(bank.root), "--format", "ade20k", "--output", str(tmp_path / "out")])
     runpy.run_path(str(Path(__file__).parents[1] / "tools" / "export_bank.py"), run_name="__main__")
-    assert "6 samples of bank exported" in capsys.readouterr().out
+    assert "6 samples of bank" in capsys.readouterr().out
     with Image.open(io.BytesIO((tmp_path / "out" / "images" / "train" / f"{sample(0).key}.jpg").read_bytes())) as image:
         assert image.size == (16, 16)

@@ -51,7 +51,7 @@ def environment(tmp_path_factory) -> tuple[Path, Path]:
         shutil.copyfile(ROOT / name, folder / "clone" / name)
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2", "--timeout", "30")
+    pip = ("-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", "--retries", "2", "--timeout", "30")
     run(python, *pip, f"numpy=={OLD_NUMPY}", cwd=folder)
     run(python, *pip, str(folder / "clone"), cwd=folder)
     return python, folder

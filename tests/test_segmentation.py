@@ -72,7 +72,7 @@ def test_encode_names_ids_without_a_colour(codec):
 
 
 def test_stored_palettes_are_what_the_chooser_gives():
-    for count in (8, 11):
+    for count in (8, 11, 133, 150):
         assert choose_palette(count) == default_palette(count)
 
 

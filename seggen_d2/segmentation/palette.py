@@ -101,7 +101,7 @@ def check_same_palette(a: Palette, b: Palette, *, a_is: str, b_is: str) -> None:
 
 @functools.lru_cache(maxsize=8)
 def default_palette(count: int) -> Palette:
-    """The package's palette for ``count`` categories: stored ones where there are, else chosen now (seconds)."""
+    """The package's palette for ``count`` categories: stored ones where there are, else chosen now (a second for 300)."""
     stored = resources.files(__package__) / "palettes" / f"{count}.json"
     if stored.is_file():
         return Palette.from_json(json.loads(stored.read_text()), str(stored))
@@ -169,13 +169,19 @@ def _farthest_points(grid: np.ndarray, fixed: np.ndarray, count: int) -> np.ndar
 
 def _relocate(grid: np.ndarray, fixed: np.ndarray, colors: np.ndarray) -> bool:
     """Move each colour, in place, to where its nearest neighbour is farthest; tell whether any moved."""
-    moved = False
-    for i in range(len(colors)):
-        others = np.concatenate([fixed, np.delete(colors, i, 0)])
-        nearest = _squared_distances(grid, others).min(1)
+    moved, centres = False, np.concatenate([fixed, colors])
+    to_grid, to_others = _squared_distances(centres, grid), _squared_distances(centres, centres)
+    np.fill_diagonal(to_others, np.inf)
+    for i in range(len(fixed), len(centres)):
+        to_grid[i] = np.inf  # all others' distances stand; only this one's are made anew
+        nearest = to_grid.min(0)
         best = nearest.argmax()
-        if nearest[best] > _squared_distances(colors[i : i + 1], others).min() + 1e-3:
-            colors[i], moved = grid[best], True
+        if nearest[best] > to_others[i].min() + 1e-3:
+            centres[i], moved = grid[best], True
+            to_others[i] = to_others[:, i] = _squared_distances(centres[i : i + 1], centres)[0]
+            to_others[i, i] = np.inf
+        to_grid[i] = _squared_distances(centres[i : i + 1], grid)[0]
+    colors[:] = centres[len(fixed) :]
     return moved
 
 
