@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.options import build
+from seggen_d2.generators import bench
 from seggen_d2.generators.bases import load_base
 from seggen_d2.generators.sampling.prediction import PromptMemory
 from seggen_d2.generators.sampling.sampler import Distilled, SampleBatch, Sampler, SamplerOptions, noise
@@ -345,3 +346,13 @@ def test_what_a_batch_lacks_is_told(text2mask, mask2img):
     config = {**text2mask.scheduler.config, "rescale_betas_zero_snr": True}
     with pytest.raises(SegGenError, match="does not know this base's noise levels"):
         Solver(config, SamplerOptions(sampler="heun"))
+
+
+def test_the_benchmark_measures_what_is_asked_for(monkeypatch):
+    monkeypatch.setattr(bench, "_samplers", lambda size: [size])
+    monkeypatch.setenv("SEGGEN_BENCH_ROWS", "samplers")
+    monkeypatch.setenv("SEGGEN_BENCH_STEPS", "24")
+    assert bench.sample_rows() == [bench.BenchSize(steps=24, rows="samplers")]
+    monkeypatch.setenv("SEGGEN_BENCH_ROWS", "sampler")
+    with pytest.raises(SegGenError, match="SEGGEN_BENCH_ROWS is not known(.|\n)*did you mean 'samplers'"):
+        bench.sample_rows()

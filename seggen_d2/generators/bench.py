@@ -5,6 +5,8 @@ The sizes come from the environment, so that the same rows can be had at full si
 
     SEGGEN_BENCH_BASE=stabilityai/stable-diffusion-xl-base-1.0 SEGGEN_BENCH_SIDE=768 SEGGEN_BENCH_STEPS=40 \\
     SEGGEN_BENCH_DTYPE=bfloat16 python tools/benchmark.py sample
+
+``SEGGEN_BENCH_ROWS`` chooses some of them: ``speed``, ``shortcuts``, ``halves``, ``samplers`` or ``outside``.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionXLControlNetPipeline
 
+from seggen_d2.foundation.errors import check_choice
 from seggen_d2.foundation.measure import interleaved, median_ratio, row
 from seggen_d2.foundation.options import build, literal
 
@@ -42,7 +45,8 @@ SHORTCUTS: dict[str, dict[str, Any]] = {
     "channels_last: true": {"channels_last": True},
     "compile: true": {"compile": True},
 }
-ON_A_GPU: dict[str, dict[str, Any]] = {"dtype: bfloat16 (networks)": {"dtype": "bfloat16"}}  # on a CPU it is many times slower
+HALVES: dict[str, dict[str, Any]] = {"dtype: bfloat16 (networks)": {"dtype": "bfloat16"}}
+ROWS = ("all", "speed", "shortcuts", "halves", "samplers", "outside")
 SAMPLERS: dict[str, dict[str, Any]] = {  # at the same number of network calls
     "euler": {}, "euler, karras": {"karras": True}, "heun, karras, half the steps": {"sampler": "heun", "karras": True, "steps": 0.5},
     "dpm++, karras": {"sampler": "dpm++", "karras": True}, "unipc, karras": {"sampler": "unipc", "karras": True},
@@ -60,6 +64,7 @@ class BenchSize:
         steps, guidance: of the plain sampler.
         turns: every way is measured once a turn; figures are medians.
         device, dtype: of the networks; ``auto`` is CUDA where there is one.
+        rows: which; ``all`` leaves out ``halves`` on a CPU, where they are many times slower.
     """
 
     base: str = "toy"
@@ -70,6 +75,10 @@ class BenchSize:
     turns: int = 3
     device: str = "auto"
     dtype: str = "float32"
+    rows: str = "all"
+
+    def __post_init__(self) -> None:
+        check_choice("SEGGEN_BENCH_ROWS", self.rows, ROWS)
 
     @classmethod
     def from_environment(cls) -> BenchSize:
@@ -110,12 +119,13 @@ def sample_rows(size: BenchSize | None = None, shortcuts: Mapping[str, Mapping[s
 
     Args:
         size: what is measured; the default comes from the environment.
-        shortcuts: ``{name: changes of SamplerOptions}``; the default is all that the device is made for.
+        shortcuts: ``{name: changes of SamplerOptions}`` in place of :data:`SHORTCUTS`.
     """
     size = size or BenchSize.from_environment()
-    if shortcuts is None:
-        shortcuts = SHORTCUTS if size.place == "cpu" else {**SHORTCUTS, **ON_A_GPU}
-    return [*_against_diffusers(size), *_shortcuts(size, shortcuts), *_samplers(size), _outside(size)]
+    parts = {"speed": lambda: _against_diffusers(size), "shortcuts": lambda: _shortcuts(size, SHORTCUTS if shortcuts is None else shortcuts),
+             "halves": lambda: _shortcuts(size, HALVES), "samplers": lambda: _samplers(size), "outside": lambda: [_outside(size)]}
+    every = [name for name in parts if name != "halves" or (shortcuts is None and size.place != "cpu")]
+    return [line for name in (every if size.rows == "all" else [size.rows]) for line in parts[name]()]
 
 
 def _against_diffusers(size: BenchSize) -> Iterator[dict[str, Any]]:
