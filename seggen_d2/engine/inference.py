@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
-from seggen_d2.evaluation.scores import plain
+from seggen_d2.evaluation.scores import Scores, plain
 from seggen_d2.foundation.files import write_bytes
 from seggen_d2.modeling import Mask2Former
 from seggen_d2.segmentation import label_map_png
 from seggen_d2.sources.dataset_file import Source
-from seggen_d2.sources.masks import read_mask
 
-from .scorers import Output, scorers_of
+from .results import Output, labels_of, prediction, tasks_of
 
 MAIN = {"panoptic": "PQ", "semantic": "mIoU", "instance": "AP"}  # the figure that a model is judged by: the first that it gives
 COLUMN = {"PQ": "PQ", "mIoU": "IoU", "AP": "AP"}
@@ -59,17 +58,21 @@ def evaluate(
         ``dataset``, ``task``, ``images``; ``metric``, the name of the main figure (``mIoU``, ``PQ`` or ``AP``), ``value``
         and ``per_class``, which are its (of an mIoU also ``miou`` and ``pixel_accuracy``); ``figures``, all of them; None where one is not defined.
     """
-    scorers, records = scorers_of(model.outputs, source.categories), source.records()
+    tasks, records = tasks_of(model.outputs, source), source.records()
+    counted = {kind: task.none() for kind, task in tasks.items()}
     for record, output in predict(model, records, mapper, batch_size=batch_size):
-        truth = read_mask(record, source)
-        for scorer in scorers.values():
-            scorer.update(record, output, truth)
+        for kind, task in tasks.items():
+            counted[kind] += task.score(record, prediction(kind, output))
         if predictions and "sem_seg" in output:
-            write_bytes(predictions / f"{record['image_id']}.png", label_map_png(output["sem_seg"].argmax(0).cpu().numpy()))
-    found = {kind: scorer.scores() for kind, scorer in scorers.items()}
-    first = next(iter(found))
-    renamed = OF_PANOPTIC if "panoptic" in found else {}
-    figures = {renamed.get(kind, {}).get(name, name): value for kind, scores in found.items() for name, value in scores.figures.items()}
-    main, told = MAIN[first], plain(figures)
-    return {"dataset": source.name, "task": source.task, "images": len(records), "metric": main, "value": told[main],
-            **({"miou": told[main], "pixel_accuracy": told["pACC"]} if main == "mIoU" else {}), "per_class": plain(found[first].per_class[COLUMN[main]]), "figures": told}
+            write_bytes(predictions / f"{record['image_id']}.png", label_map_png(labels_of(output)))
+    found = {kind: task.scores(counted[kind]) for kind, task in tasks.items()}
+    return {"dataset": source.name, "task": source.task, "images": len(records), **figures_of(found)}
+
+
+def figures_of(found: dict[str, Scores]) -> dict[str, Any]:
+    """What :func:`evaluate` tells of the scores of each kind of result."""
+    first, names = next(iter(found)), OF_PANOPTIC if "panoptic" in found else {}
+    told = {names.get(kind, {}).get(name, name): value for kind, scores in found.items() for name, value in plain(scores.figures).items()}
+    main = MAIN[first]
+    semantic = {"miou": told[main], "pixel_accuracy": told["pACC"]} if main == "mIoU" else {}
+    return {"metric": main, "value": told[main], **semantic, "per_class": plain(found[first].per_class[COLUMN[main]]), "figures": told}

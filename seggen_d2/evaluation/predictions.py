@@ -19,7 +19,7 @@ from seggen_d2.sources import Source, load_dataset
 
 from .scores import Scores, check_classes
 from .tables import scores_table
-from .tasks import InstanceTask, SemanticTask, Task, open_task
+from .tasks import Task, open_task
 
 MISSING = ("error", "skip", "empty")
 DATASETS = "datasets"  # the folder below the current one where datasets are looked for by name
@@ -110,9 +110,9 @@ def _others(
     found: list[tuple[Task, dict[str, str]]] = []
     if instances:
         truth = open_dataset(instance_dataset, "instance") if instance_dataset else source
-        found.append((InstanceTask(instances, truth), {"AP": "AP_pan^Th"}))
+        found.append((open_task("instance", instances, truth), {"AP": "AP_pan^Th"}))
     if semantic:
-        found.append((SemanticTask(semantic, source, ratio=0), {"mIoU": "mIoU_pan"}))
+        found.append((open_task("semantic", semantic, source, ratio=0), {"mIoU": "mIoU_pan"}))
     return found
 
 
@@ -206,7 +206,7 @@ def score_folder(predictions: str | os.PathLike, dataset: str | os.PathLike) -> 
     Raises:
         SegGenError: a prediction is missing, cannot be read, has another size, or holds unknown ids.
     """
-    task = SemanticTask(predictions, load_dataset(dataset, task="semantic"), ratio=0)
+    task = open_task("semantic", predictions, load_dataset(dataset, task="semantic"), ratio=0)
     records = task.source.records()
     lacking = [record for record in records if not task.saved.has(record)]
     if lacking:

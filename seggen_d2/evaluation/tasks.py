@@ -1,9 +1,9 @@
-"""What is scored in each task: how truth and saved predictions are read, compared, and shown as pixels that went wrong."""
+"""What is scored in each task: how truth is read and compared with predictions, and shown as pixels that went wrong."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -46,13 +46,15 @@ class Task(Protocol):
         rank: the figure that the worst images are chosen by.
         absent: what an image without prediction means, unless the caller says: ``error`` or ``empty``.
         notes: what a reader of the figures must know.
+        source: the dataset.
+        saved: where predictions are read from; None where a model makes them.
     """
 
     rank: str
     absent: str
     notes: tuple[str, ...]
     source: Source
-    saved: Saved
+    saved: Saved | None
 
     def none(self) -> Any:
         """The sum over no image."""
@@ -75,8 +77,8 @@ class SemanticTask:
 
     rank, absent, notes = "mIoU", "error", ()
 
-    def __init__(self, predictions: str | os.PathLike, source: Source, *, ratio: float = RATIO):
-        self.source, self.saved, self.ratio = source, SavedLabels(predictions), ratio
+    def __init__(self, source: Source, saved: SavedLabels | None = None, *, ratio: float = RATIO):
+        self.source, self.saved, self.ratio = source, saved, ratio
 
     def none(self) -> SemanticScorer:
         return SemanticScorer(self.source.categories, ratio=self.ratio)
@@ -86,7 +88,7 @@ class SemanticTask:
 
     def score(self, record: dict[str, Any], predicted: np.ndarray) -> SemanticScorer:
         counted = self.none()
-        counted.update(predicted, read_mask(record, self.source).labels(), self.saved.name(record))
+        counted.update(predicted, read_mask(record, self.source).labels(), _name(self, record))
         return counted
 
     def scores(self, counted: SemanticScorer, classes: Sequence[str] = ()) -> Scores:
@@ -102,8 +104,8 @@ class PanopticTask:
 
     rank, absent, notes = "PQ", "error", ()
 
-    def __init__(self, predictions: str | os.PathLike, source: Source):
-        self.source, self.saved = source, SavedSegments(predictions, source)
+    def __init__(self, source: Source, saved: SavedSegments | None = None):
+        self.source, self.saved = source, saved
 
     def none(self) -> PanopticQuality:
         return PanopticQuality(self.source.categories)
@@ -113,7 +115,7 @@ class PanopticTask:
 
     def score(self, record: dict[str, Any], predicted: SegmentMask) -> PanopticQuality:
         counted, truth = self.none(), read_mask(record, self.source)
-        counted.update(predicted, truth, self.saved.name(record))
+        counted.update(predicted, truth, _name(self, record))
         there = {segment.id for segment in truth.segments}
         counted.miss(info["category_id"] for info in record["segments_info"] if info["id"] not in there and not info["iscrowd"])
         return counted
@@ -131,10 +133,9 @@ class InstanceTask:
 
     rank, absent = "AP", "empty"
 
-    def __init__(self, predictions: str | os.PathLike, source: Source):
-        things = {number: place for number, place in source.numbers.items() if source.categories.items[place].isthing}
-        self.source, self.saved = source, SavedObjects(predictions, source, things)
-        first = source.task == "instance" and any(item.get("id") == 0 for item in read_json(source.json, "COCO annotations")["annotations"])
+    def __init__(self, source: Source, saved: SavedObjects | None = None):
+        self.source, self.saved = source, saved
+        first = saved and source.task == "instance" and any(item.get("id") == 0 for item in read_json(source.json, "COCO annotations")["annotations"])
         self.notes = (ID_ZERO,) if first else ()
 
     def none(self) -> MaskAP:
@@ -169,21 +170,32 @@ class InstanceTask:
         return [TruthObject(part["category_id"], rle, part.get("area"), bool(part["iscrowd"])) for part, rle in parts]
 
 
-TASKS: dict[str, tuple[type, tuple[str, ...]]] = {  # how each is scored, and the tasks of datasets that have its truth
-    "semantic": (SemanticTask, ("semantic", "panoptic")),
-    "panoptic": (PanopticTask, ("panoptic",)),
-    "instance": (InstanceTask, ("instance", "panoptic")),
+def _name(task: Task, record: dict[str, Any]) -> str:
+    """What errors call a record's prediction."""
+    return task.saved.name(record) if task.saved else f"the prediction for {record['file_name']}"
+
+
+def _saved_objects(predictions: str | os.PathLike, source: Source) -> SavedObjects:
+    things = {number: place for number, place in source.numbers.items() if source.categories.items[place].isthing}
+    return SavedObjects(predictions, source, things)
+
+
+TASKS: dict[str, tuple[type, Callable[..., Saved], tuple[str, ...]]] = {  # how each is scored, how predictions lie on disk,
+    "semantic": (SemanticTask, lambda predictions, source: SavedLabels(predictions), ("semantic", "panoptic")),  # and the tasks
+    "panoptic": (PanopticTask, SavedSegments, ("panoptic",)),  # of datasets that have its truth
+    "instance": (InstanceTask, _saved_objects, ("instance", "panoptic")),
 }
 
 
-def open_task(task: str, predictions: str | os.PathLike, source: Source) -> Task:
-    """The predictions at ``predictions``, to be scored in ``task`` against ``source``.
+def open_task(task: str, predictions: str | os.PathLike, source: Source, **options: Any) -> Task:
+    """The predictions at ``predictions``, to be scored in ``task`` against ``source``; ``options`` are of the task's class.
 
     Raises:
         SegGenError: the dataset has no truth of that task, or the predictions are not of its format or not of the dataset.
     """
-    check_choice(f"the task for dataset {source.name} ({source.task})", task, [name for name, (_, tasks) in TASKS.items() if source.task in tasks])
-    return TASKS[task][0](predictions, source)
+    check_choice(f"the task for dataset {source.name} ({source.task})", task, [name for name, (_, _, tasks) in TASKS.items() if source.task in tasks])
+    make, open_saved, _ = TASKS[task]
+    return make(source, open_saved(predictions, source), **options)
 
 
 def _segment_view(truth: SegmentMask, predicted: SegmentMask, known: np.ndarray, quality: PanopticQuality) -> View:
