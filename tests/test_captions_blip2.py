@@ -160,6 +160,15 @@ def test_a_resumed_table_equals_an_unstopped_one(opt_model, toy_folder, tmp_path
     assert read_caption_facts(tmp_path / "resumed.parquet")["licence"].startswith("BLIP-2: MIT; its language model OPT: non-commercial")
 
 
+def test_a_gpu_that_is_too_small_is_told(opt_model, toy_folder, tmp_path, monkeypatch):
+    def overflow(self, batch):
+        raise torch.OutOfMemoryError("tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Blip2Captioner, "__call__", overflow)
+    with pytest.raises(SegGenError, match=r"BLIP-2 does not fit the GPU's memory(.|\n)*2.00 GiB(.|\n)*lower --batch"):
+        make_captions(CaptionOptions(str(toy_folder / "dataset.yaml"), "blip2", blip2=options(opt_model)), tmp_path)
+
+
 @pytest.mark.parametrize(("spoil", "message"), [
     (lambda folder: folder / "nowhere", "cannot be opened"),
     (lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:999]) and folder, "cannot be opened"),

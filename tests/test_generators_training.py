@@ -114,6 +114,12 @@ def test_the_state_just_written_stays_though_later_ones_are_there(tmp_path):
     assert [path.name for path in newest.all()] == ["step-00001200", "step-00001300", "step-00001400"]
 
 
+def test_a_gpu_that_is_too_small_is_told():
+    with pytest.raises(SegGenError, match=r"this training does not fit the GPU's memory(.|\n)*2.00 GiB(.|\n)*lower training.batch"), \
+            devices.training_memory_told():
+        raise torch.OutOfMemoryError("tried to allocate 2.00 GiB")
+
+
 def test_a_precision_that_the_machine_lacks_is_told(tmp_path, monkeypatch):
     def refuse(**settings):
         raise ValueError("bf16 mixed precision requires a supported device")

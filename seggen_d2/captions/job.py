@@ -10,7 +10,7 @@ import torch
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.options import check_same_options
-from seggen_d2.foundation.processes import join_processes
+from seggen_d2.foundation.processes import join_processes, memory_told
 from seggen_d2.sources import load_dataset
 
 from .blip2 import Blip2Captioner, Blip2Options
@@ -68,6 +68,7 @@ def parse_beams(text: str) -> tuple[int, int]:
     return int(count), int(width or max(1, int(count)))
 
 
+@memory_told("BLIP-2", expected="room for its weights and a batch", remedy="lower --batch, or give --dtype bfloat16; finished chunks are kept")
 def make_captions(options: CaptionOptions, output: Path, *, batch: int = 8, device: str = "auto") -> dict[str, tuple[str, ...]]:
     """Caption the dataset into ``output/captions.parquet``; the same call goes on after any stop.
 
@@ -77,7 +78,7 @@ def make_captions(options: CaptionOptions, output: Path, *, batch: int = 8, devi
         ``{image_id: captions}``.
 
     Raises:
-        SegGenError: an input is bad, or ``output`` was begun with other options.
+        SegGenError: an input is bad, the GPU is too small, or ``output`` was begun with other options.
     """
     check_range("batch", batch, 1, 4096)
     source = load_dataset(options.dataset)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.foundation.processes import join_processes
+from seggen_d2.foundation.processes import join_processes, memory_told
 
 from .options import TrainingOptions
 
@@ -25,20 +23,11 @@ def start_processes() -> PartialState:
     return join_processes(PATIENCE)
 
 
-@contextmanager
-def memory_told() -> Iterator[None]:
-    """Within the block, or in a function that this decorates, a GPU's want of memory is an error that tells what to do.
-
-    Raises:
-        SegGenError: the GPU has too little memory.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise SegGenError("this training does not fit the GPU's memory", expected="room for weights, gradients, moments and a batch",
-                          found=str(error).splitlines()[0][:200], remedy="lower training.batch and raise training.gradient_accumulation, set "
-                          "training.gradient_checkpointing: true, start from configs/generators/*-24gb.yaml; where the cache or a validation "
-                          "was at work, lower cache.batch or validation.batch") from error
+def training_memory_told() -> AbstractContextManager:
+    """:func:`memory_told` of a training."""
+    return memory_told("this training", expected="room for weights, gradients, moments and a batch", remedy="lower training.batch and raise "
+                       "training.gradient_accumulation, set training.gradient_checkpointing: true, start from configs/generators/*-24gb.yaml; "
+                       "where the cache or a validation was at work, lower cache.batch or validation.batch")
 
 
 def make_accelerator(options: TrainingOptions, output: Path, *, leaves_unused: bool) -> Accelerator:

@@ -17,7 +17,7 @@ from seggen_d2.foundation.measure import peak_rss_mb
 from seggen_d2.foundation.table import labelled
 
 from ..examples.labelled import LabelledExamples
-from .devices import memory_told, start_processes
+from .devices import start_processes, training_memory_told
 from .generator_options import GeneratorOptions
 from .optimizers import optimizer_tensors, tensor_bytes
 from .run import Run
@@ -65,7 +65,7 @@ class Needs:
     steps: int
 
 
-@memory_told()
+@training_memory_told()
 def dry_run(kind: str, options: GeneratorOptions) -> Needs:
     """Make a cache of a few pictures, take three optimizer steps, and tell what the whole will take; nothing is kept.
 

@@ -11,7 +11,7 @@ from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
 
 from ..directory import KINDS, read_card, save_generator
-from .devices import memory_told, start_processes
+from .devices import start_processes, training_memory_told
 from .generator_options import GeneratorOptions
 from .loop import train
 from .work import Work
@@ -20,7 +20,7 @@ __all__ = ["GeneratorOptions", "Work", "train_generator"]
 log = logging.getLogger(__name__)
 
 
-@memory_told()
+@training_memory_told()
 def train_generator(kind: str, options: GeneratorOptions, output: Path) -> None:
     """Train a generator into ``output`` (states in ``output/training``, the model in ``output/model``).
 
