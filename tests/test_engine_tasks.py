@@ -19,6 +19,7 @@ from seggen_d2.engine.from_config import experiment
 from seggen_d2.engine.inference import evaluate
 from seggen_d2.engine.run import finish, train
 from seggen_d2.engine.tasks import MAPPERS, with_objects
+from seggen_d2.evaluation.predictions import evaluate_predictions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import NumberedSampler
 from seggen_d2.modeling import Outputs
@@ -115,12 +116,15 @@ class Oracle(torch.nn.Module):
 
 
 @pytest.mark.parametrize("task", ON)
-def test_the_truth_as_prediction_is_worth_100(worlds, task):
+def test_the_truth_as_prediction_is_worth_100_also_once_saved(worlds, task, tmp_path):
     run = run_of(worlds[task], training=False)
-    metrics = evaluate(Oracle(run.tests[0]), run.tests[0], run.test_mapper, batch_size=2)
+    metrics = evaluate(Oracle(run.tests[0]), run.tests[0], run.test_mapper, batch_size=2, predictions=tmp_path)
     assert metrics["value"] == pytest.approx(100) and metrics["images"] == 2
     whole = ("PQ", "PQ_th", "PQ_st", "mIoU_pan", "AP_pan^Th") if task == "panoptic" else ("AP", "AP50")
     assert all(metrics["figures"][name] == pytest.approx(100) for name in whole)
+    others = {"semantic": tmp_path, "instances": tmp_path} if task == "panoptic" else {}
+    saved = evaluate_predictions(tmp_path, yaml.safe_load(worlds[task].read_text())["SEGGEN"]["DATASETS"][1], **others)
+    assert not saved.missing and all(saved.scores.figures[name] == pytest.approx(metrics["figures"][name]) for name in whole)
 
 
 def test_the_dataset_must_be_of_the_mappers_task(worlds):

@@ -117,7 +117,7 @@ _C.SOLVER.TENSORBOARD = False  # also write TensorBoard files (needs the tensorb
 _C.TEST = CfgNode()
 _C.TEST.DETECTIONS_PER_IMAGE = 100  # objects an image at most
 _C.TEST.EVAL_PERIOD = 0  # iterations between evaluations on DATASETS.TEST[0]; 0 evaluates at the end alone
-_C.TEST.SAVE_PREDICTIONS = False  # write predictions/DATASET/IMAGE_ID.png, for tools/evaluate.py (ours)
+_C.TEST.SAVE_PREDICTIONS = False  # write predictions/DATASET/, for tools/evaluate.py (ours)
 _C.TEST.IMS_PER_BATCH = 1  # images at once (ours)
 
 _C.SEGGEN = CfgNode()

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 
+from seggen_d2.evaluation.saving import SAVERS
 from seggen_d2.evaluation.scores import Scores, plain
-from seggen_d2.foundation.files import write_bytes
 from seggen_d2.modeling import Mask2Former
-from seggen_d2.segmentation import label_map_png
 from seggen_d2.sources.dataset_file import Source
 
-from .results import Output, labels_of, prediction, tasks_of
+from .results import Output, prediction, tasks_of
 
 MAIN = {"panoptic": "PQ", "semantic": "mIoU", "instance": "AP"}  # the figure that a model is judged by: the first that it gives
 COLUMN = {"PQ": "PQ", "mIoU": "IoU", "AP": "AP"}
@@ -52,7 +51,7 @@ def evaluate(
 
     Args:
         mapper: of test images. batch_size: images at once.
-        predictions: a folder for the predicted label maps, ``IMAGE_ID.png``, that tools/evaluate.py reads.
+        predictions: a folder for the predictions, as :mod:`seggen_d2.evaluation.saving` writes and tools/evaluate.py reads them.
 
     Returns:
         ``dataset``, ``task``, ``images``; ``metric``, the name of the main figure (``mIoU``, ``PQ`` or ``AP``), ``value``
@@ -60,11 +59,15 @@ def evaluate(
     """
     tasks, records = tasks_of(model.outputs, source), source.records()
     counted = {kind: task.none() for kind, task in tasks.items()}
+    savers = {kind: SAVERS[kind](predictions, source) for kind in tasks} if predictions else {}
     for record, output in predict(model, records, mapper, batch_size=batch_size):
         for kind, task in tasks.items():
-            counted[kind] += task.score(record, prediction(kind, output))
-        if predictions and "sem_seg" in output:
-            write_bytes(predictions / f"{record['image_id']}.png", label_map_png(labels_of(output)))
+            predicted = prediction(kind, output)
+            counted[kind] += task.score(record, predicted)
+            if kind in savers:
+                savers[kind].add(record, predicted)
+    for saver in savers.values():
+        saver.close()
     found = {kind: task.scores(counted[kind]) for kind, task in tasks.items()}
     return {"dataset": source.name, "task": source.task, "images": len(records), **figures_of(found)}
 
