@@ -218,6 +218,22 @@ def test_bank_json_is_created_by_one_process_alone(s3):
         BankWriter(s3, info(job={"seed": 7}))
 
 
+def test_a_store_that_falters_while_bank_json_is_created_leaves_another_s(memory, monkeypatch):
+    """Another process was first, and this one's request is lost; where there is none yet, it is asked again."""
+    store = open_store(memory)
+    files, real = store.connected(), store.connected().pipe_file
+
+    def falter(address, data, mode="overwrite"):
+        if mode == "create":
+            raise OSError("503 Slow Down")
+        real(address, data)
+
+    monkeypatch.setattr(files, "pipe_file", falter)
+    store.create("bank.json", b"mine")
+    store.create("bank.json", b"another's")
+    assert store.read("bank.json") == b"mine"
+
+
 def test_s3_reads_in_forked_workers_and_threads(s3):
     write_bank(s3)
     bank = Bank(s3, check=True)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from clean_forks import clean_forks
 from tiny_synthesis import contents, tiny_options
 
@@ -22,9 +23,11 @@ from seggen_d2.bank import Bank
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.sampling.sampler import SamplerOptions
 from seggen_d2.synthesis import local
+from seggen_d2.synthesis.estimate import estimate
 from seggen_d2.synthesis.finishing import Finisher
 from seggen_d2.synthesis.job import Job
 from seggen_d2.synthesis.local import synthesize
+from seggen_d2.synthesis.painter import Painter
 from seggen_d2.synthesis.shards import run_shards
 
 KILLS = 20
@@ -164,6 +167,29 @@ def test_a_full_disk_stops_the_command_and_the_same_one_goes_on(options, whole, 
             synthesize("masksyn", options, bank)
     assert "same command again; finished files are kept" in str(told.value)
     assert [path.name for path in bank.glob("shards/*")] == ["masksyn-00000.tar"] and len(Bank(bank)) == 3
+    synthesize("masksyn", options, bank)
+    assert contents(bank) == contents(whole)
+
+
+@pytest.mark.parametrize("step", ["latents", "samples"])
+def test_a_gpu_s_want_of_memory_is_told_and_finished_shards_stay(options, whole, tmp_path, monkeypatch, step):
+    """``samples`` runs in another thread."""
+    real, bank, calls = getattr(Painter, step), tmp_path / "bank", []
+
+    def small(painter, batch):
+        calls.append(batch)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
+        return real(painter, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Painter, step, small)
+        with pytest.raises(SegGenError, match="does not fit the GPU's memory\n.*batches of 2\n.*2.00 GiB.\n.*smaller batch"):
+            synthesize("masksyn", options, bank)
+        calls.clear()
+        with pytest.raises(SegGenError, match="does not fit the GPU's memory"):
+            estimate("masksyn", options)
+    assert shards(bank) < 2
     synthesize("masksyn", options, bank)
     assert contents(bank) == contents(whole)
 

@@ -174,7 +174,9 @@ class RemoteStore:
             self.connected().pipe_file(self.address(name), data, mode="create")
         except FileExistsError:
             return
-        except Exception:  # a store that cannot tell whether it is there, or one that cannot be written at all
+        except Exception:  # a store that cannot tell whether it is there, one that faltered, or one that cannot be written at all
+            if self.facts(name):  # never over another's
+                return
             with told("written", self.address(name), missing=True):
                 self.connected().pipe_file(self.address(name), data)
 

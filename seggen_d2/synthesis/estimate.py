@@ -14,6 +14,7 @@ from .job import Job
 from .options import SynthesisOptions
 from .painter import Latent, Painter
 from .plan import Plan, SampleSpec
+from .shards import synthesis_memory_told
 
 BESIDE = 3 * 512 + 1536  # bytes of a sample beside image and mask: tar headers, padding, KEY.json, its row of the index
 
@@ -76,7 +77,15 @@ def estimate(strategy: str, options: SynthesisOptions, batches: int = 3) -> Esti
         strategy: ``masksyn`` or ``imgsyn``.
         options: what would be made.
         batches: how many are timed.
+
+    Raises:
+        SegGenError: an input is bad, or the GPU has too little memory.
     """
+    with synthesis_memory_told(options):
+        return _timed(strategy, options, batches)
+
+
+def _timed(strategy: str, options: SynthesisOptions, batches: int) -> Estimate:
     began = time.monotonic()
     job = Job(strategy, options)
     painter, timed = Painter(job), list(_spread(job.plan, batches))

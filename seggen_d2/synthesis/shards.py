@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
 from seggen_d2.bank import BankWriter, Rejection, Sample
 from seggen_d2.foundation.errors import check_range
+from seggen_d2.foundation.processes import memory_told
 
 from .finishing import Finisher
 from .job import Job
+from .options import SynthesisOptions
 from .painter import Latent, Painter
+
+
+def synthesis_memory_told(options: SynthesisOptions) -> AbstractContextManager:
+    """:func:`memory_told` of a synthesis."""
+    return memory_told("this synthesis", expected=f"room for the networks ({options.dtype}) and batches of {options.batch}",
+                       remedy="end what else runs there; or give a smaller batch or dtype bfloat16, and another output, as both are part "
+                       "of a bank. Finished shards are kept")
 
 
 @dataclass
@@ -81,9 +91,9 @@ class ShardMaker:
             tell: called with the number of samples after each batch, from another thread.
 
         Raises:
-            SegGenError: an input is bad or the disk is full; shards that are finished stay.
+            SegGenError: an input is bad, the disk is full or the GPU's memory too small; shards that are finished stay.
         """
-        with Finisher() as finisher:
+        with synthesis_memory_told(self.job.options), Finisher() as finisher:
             for n in shards:
                 shard = Shard(self.job.plan.shard_name(n), len(self.job.plan.numbers(n)))
                 for specs in self.job.plan.batches(n):
