@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +20,12 @@ from seggen_d2.generators.directory import load_generator, read_card
 from seggen_d2.generators.judging.alarms import AlarmOptions, alarm_of, held_out_part
 from seggen_d2.generators.sampling.options import SamplerOptions
 from seggen_d2.generators.sampling.prediction import PromptMemory
-from seggen_d2.generators.training.dry_run import dry_run, needs_text
+from seggen_d2.generators.training.dry_run import averaging, dry_run, needs_text
 from seggen_d2.generators.training.fine_tuning import Work, train_generator
 from seggen_d2.generators.training.lora import LoraOptions
 from seggen_d2.generators.training.networks import make_objective
 from seggen_d2.generators.training.objectives import LossOptions
+from seggen_d2.generators.training.optimizers import Average
 from seggen_d2.generators.training.states import States
 from seggen_d2.segmentation import Categories, default_palette
 from seggen_d2.segmentation.palette import palette_like
@@ -246,6 +248,14 @@ def test_a_dry_run_counts_what_a_training_takes(toy_folder, tiny_base, tmp_path,
     assert needs.examples == 12 and needs.step > 0 and needs.activations > 0
     text = needs_text(needs, "mask2img")
     assert "(cpu)" in text and "million trained" in text and "3 states" in text
+
+
+def test_averages_that_are_seldom_updated_count_on_the_mean(monkeypatch):
+    """A second an update: once in ten steps it is a tenth a step, and at each step those that were timed show it."""
+    monkeypatch.setattr("seggen_d2.generators.training.dry_run.time", SimpleNamespace(monotonic=iter([5.0, 6.0]).__next__))
+    average = Average({"w": torch.nn.Parameter(torch.ones(1))}, 0.9, every=10)
+    seconds = [averaging(SimpleNamespace(average=average, options=SimpleNamespace(ema_every=every))) for every in (10, 1)]
+    assert seconds == [0.1, 0.0]
 
 
 def test_adapters_and_checkpointing_spare_memory(toy_folder, tiny_base, make_generator_options):

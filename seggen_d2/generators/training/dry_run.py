@@ -40,7 +40,7 @@ class Needs:
         cache, state, model: disk; ``states`` of them are there at once.
         best: disk; of the weights that a validation keeps, and of better ones written beside them.
         encoding: seconds for the cache, from those that a few pictures took.
-        step: seconds an optimizer step, the median.
+        step: seconds an optimizer step, the median; updates of the averages on the mean.
         data: seconds of each step that the reading of its batch took.
     """
 
@@ -96,17 +96,7 @@ def _measure(work: Work, examples: LabelledExamples, folder: Path, cache: float,
     activations = _activations(run, examples)
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    seconds, data = [], []
-    for step in range(STEPS):
-        began = time.monotonic()
-        for part in range(options.gradient_accumulation):
-            examples.batch(examples.numbers(part, options.batch, options.seed))
-        data.append(time.monotonic() - began)
-        began = time.monotonic()
-        run.step(step, examples)
-        if cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.monotonic() - began)
+    step, data = _timed(run, examples)
     trained = tensor_bytes(run.trained.values())
     moments = tensor_bytes(optimizer_tensors(run.moments).values())
     average = tensor_bytes(run.average.shadow.values()) if run.average else 0
@@ -118,8 +108,34 @@ def _measure(work: Work, examples: LabelledExamples, folder: Path, cache: float,
         peak=torch.cuda.max_memory_allocated() if cuda else round(peak_rss_mb() * 2**20),
         cache=round(cache * records), state=trained + moments + average, states=options.keep + 1,
         best=2 * trained if work.options.validation.every else 0, model=_model_bytes(work),
-        encoding=encoding * records, step=statistics.median(seconds), data=statistics.median(data),
+        encoding=encoding * records, step=step + averaging(run), data=data,
         examples=round(len(examples) / min(records, options.batch * 2) * records), steps=options.steps)
+
+
+def _timed(run: Run, examples: LabelledExamples) -> tuple[float, float]:
+    """Seconds that a step takes, and that reading its batches takes: medians of a few steps."""
+    options, steps, data = run.options, [], []
+    for step in range(STEPS):
+        began = time.monotonic()
+        for part in range(options.gradient_accumulation):
+            examples.batch(examples.numbers(part, options.batch, options.seed))
+        data.append(time.monotonic() - began)
+        began = time.monotonic()
+        run.step(step, examples)
+        if run.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        steps.append(time.monotonic() - began)
+    return statistics.median(steps), statistics.median(data)
+
+
+def averaging(run: Run) -> float:
+    """Seconds a step, on the mean, of averages so seldom updated that a few steps do not show it."""
+    every = run.options.ema_every
+    if run.average is None or every <= STEPS:
+        return 0.0
+    began = time.monotonic()
+    run.average.update(every)
+    return (time.monotonic() - began) / every
 
 
 def _activations(run: Run, examples: LabelledExamples) -> int:
@@ -165,7 +181,8 @@ def needs_text(needs: Needs, name: str) -> str:
         ("disk", f"cache {_size(needs.cache)}, {needs.states} states of {_size(needs.state)}, best weights {_size(needs.best)}, "
                  f"model {_size(needs.model)}: {_size(needs.cache + needs.states * needs.state + needs.best + needs.model)}"),
         ("time", f"{needs.step:.2f} s a step, of which {needs.data:.2f} s reading; cache {needs.encoding / 60:.1f} minutes, then "
-                 f"{needs.steps} steps {needs.step * needs.steps / 60:.1f} minutes: {hours:.2f} hours on this machine"),
+                 f"{needs.steps} steps {needs.step * needs.steps / 60:.1f} minutes: {hours:.2f} hours on this machine"
+                 + (", validations on top" if needs.best else "")),
         ("kept", f"nothing; figures are from {STEPS} steps really run"),
     ])
 
