@@ -126,13 +126,13 @@ def test_a_training_in_mixed_precision_is_measured_too(held_out, generators):
 
 
 def test_painting_gives_back_the_very_tensors(held_out, generators):
-    """Text encoders paint in halves, which would be lost digits if they were only cast back."""
+    """Text encoders and VAE paint in halves, and would have lost digits if they were only cast back."""
     pipeline = load_generator(generators["mask2img"], "mask2img")
     parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     tensors = [tensor for part in parts for tensor in part.state_dict(keep_vars=True).values()]
     buffers = [buffer for part in parts for buffer in part.buffers()]
     places = [tensor.data_ptr() for tensor in (*tensors, *buffers)]
-    with module.painting(pipeline, SamplerOptions(steps=1, channels_last=True), torch.bfloat16) as paint:
+    with module.painting(pipeline, SamplerOptions(steps=1, channels_last=True, decode_dtype="bfloat16"), torch.bfloat16) as paint:
         assert {weight.dtype for weight in pipeline.text_encoder_2.parameters()} == {torch.bfloat16}
         paint(held_out.to_paint(pairs := next(held_out.batches()), [held_out.mask(pair) for pair in pairs]))
     assert [tensor.data_ptr() for tensor in (*tensors, *(buffer for part in parts for buffer in part.buffers()))] == places
