@@ -1,6 +1,6 @@
 """Readers of labelled data: folders of images and masks, COCO's formats, the toy world. One record type for all."""
 
-from .coco import read_coco_categories
+from .coco_categories import read_coco_categories
 from .coco_instance import CocoInstanceSource, read_instance
 from .coco_panoptic import CocoPanopticSource, read_panoptic
 from .dataset_file import DatasetFile, Source, load_dataset

@@ -10,7 +10,7 @@ from seggen_d2.foundation.files import read_bytes
 from seggen_d2.foundation.options import load_yaml, read_yaml
 from seggen_d2.segmentation import Categories
 
-from .coco import read_coco_categories
+from .coco_categories import read_coco_categories
 
 _ENDINGS = (".json", ".yaml", ".yml", ".txt")
 
