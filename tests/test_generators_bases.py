@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.generators.bases import UNKNOWN_LICENCE, base_licence, load_base, unmet
+from seggen_d2.generators.base_shape import unmet
+from seggen_d2.generators.bases import UNKNOWN_LICENCE, base_licence, load_base
 from seggen_d2.generators.training.networks import make_objective
 
 
