@@ -17,6 +17,7 @@ from PIL import Image
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation.panoptic import panoptic_png
 from seggen_d2.sources import __main__ as command
+from seggen_d2.sources import load_dataset
 from seggen_d2.sources.checking.dataset import check_dataset
 from seggen_d2.sources.checking.problems import KINDS
 from seggen_d2.sources.checking.report import report_text
@@ -93,6 +94,14 @@ def test_each_fault_of_a_folder_is_told_by_its_file(tmp_path):
     assert report.failed and "id 3 on 5,600 pixels" in report_text(report)
     details = {problem.kind: problem.detail for problem in report.problems}
     assert "photo 70 x 80, its mask 35 x 40 (H x W)" in details["size"] and "3.jpg" not in details["exif"]
+
+
+def test_photos_that_differ_by_their_ending_alone_are_told(tmp_path):
+    path = write_folder(tmp_path / "a")
+    shutil.copy(tmp_path / "a/images/1.jpg", tmp_path / "a/images/1.jpeg")
+    assert kinds(check_dataset(tmp_path / "a", workers=1))["structure"] == ["1.jpg"]
+    with pytest.raises(SegGenError, match="differ by their ending alone\n.*1.jpeg and 1.jpg"):
+        load_dataset(path).records()
 
 
 def test_zero_for_unlabelled_is_suspected(tmp_path):

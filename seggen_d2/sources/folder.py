@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,20 @@ def images_below(folder: Path) -> list[Path]:
     """The image files below ``folder`` by name; hidden ones, and those in hidden folders (notebooks' checkpoints), are none."""
     found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
     return sorted(p for p in found if not any(part[0] == "." for part in p.relative_to(folder).parts))
+
+
+def by_id(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
+    """Image files by what they are called: their paths below ``folder``, without their endings.
+
+    Raises:
+        SegGenError: two are called the same, and would have one mask.
+    """
+    found: dict[str, Path] = {}
+    for file in files:
+        first = found.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
+        if first is not file:
+            raise SegGenError(f"two photos in {folder} differ by their ending alone", found=f"{first.name} and {file.name}", remedy="rename one of them")
+    return found
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,7 @@ class FolderSource:
         """The images by name; hidden files are none.
 
         Raises:
-            SegGenError: a folder is missing or empty.
+            SegGenError: a folder is missing or empty, or two images differ by their ending alone.
         """
         for folder in (self.images, self.masks):
             if not folder.is_dir():
@@ -91,10 +106,10 @@ class FolderSource:
         files = images_below(self.images)
         if not files:
             raise SegGenError(f"dataset {self.name}: folder {self.images} holds no images", expected=", ".join(IMAGE_ENDINGS), found="none")
-        return (files if self.listed is None else self._chosen(files, self.listed))[: self.limit or None]
+        known = by_id(self.images, files)
+        return (files if self.listed is None else self._chosen(known, self.listed))[: self.limit or None]
 
-    def _chosen(self, files: list[Path], listed: tuple[str, ...]) -> list[Path]:
-        known = {self.image_id(file): file for file in files}
+    def _chosen(self, known: dict[str, Path], listed: tuple[str, ...]) -> list[Path]:
         lacking = [name for name in listed if name not in known]
         if lacking or not listed:
             raise SegGenError(f"dataset {self.name}: its list of images names {len(lacking)} of {len(listed)} that are not there",

@@ -98,6 +98,7 @@ def _of_folder(source: FolderSource) -> Survey:
     by_name = {name: file for file, name in sorted(masks.items(), key=lambda pair: pair[0].suffix != ".png", reverse=True)}
     if not photos:
         made.problems.append(Problem("structure", str(source.images), "no photo in this folder"))
+    made.problems += _alike(source, photos)
     for photo in photos:
         mask = by_name.get(source.image_id(photo))
         if mask is None:
@@ -109,6 +110,15 @@ def _of_folder(source: FolderSource) -> Survey:
         alone = [file for file, name in masks.items() if name not in used]
         made.problems += [Problem("missing-photo", str(file), "no photo of this stem") for file in sorted(alone)[:_MOST]]
     return made
+
+
+def _alike(source: FolderSource, photos: list[Path]) -> Iterator[Problem]:
+    """Photos that have another one's mask."""
+    first: dict[str, Path] = {}
+    for photo in photos:
+        same = first.setdefault(source.image_id(photo), photo)
+        if same is not photo:
+            yield Problem("structure", str(photo), f"differs from {same.name} by its ending alone, so that both have one mask")
 
 
 def _identity(file: Path, folder: Path) -> str:

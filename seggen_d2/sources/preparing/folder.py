@@ -11,7 +11,7 @@ from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.segmentation import Categories, Category
 
 from ..category_list import read_categories
-from ..folder import images_below
+from ..folder import by_id, images_below
 from ..splits import read_list, split_ids, write_list
 from .coco_json import json_splits
 from .color_table import ColorTable, read_color_table
@@ -171,11 +171,7 @@ def _photos(folder: Path) -> dict[str, Path]:
     files = images_below(folder)
     if not files:
         raise SegGenError(f"folder {folder} holds no photos", expected=".jpg, .png, ...", found=folder_content(folder), remedy="check the path")
-    found = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
-    if len(found) != len(files):
-        alike = next(file for file in files if file not in found.values())
-        raise SegGenError(f"two photos in {folder} differ by their ending alone", found=str(alike), remedy="rename one of them")
-    return found
+    return by_id(folder, files)
 
 
 def _split(options: FolderOptions, output: Path, relabel: Relabel, side: str, images: str, masks: str, ids: Sequence[str], *,
