@@ -171,6 +171,21 @@ def test_ids_counted_from_one(folder):
     bank.close()
 
 
+def test_reduced_masks_may_hold_the_ignore_id_beside_zero_and_strange_ids_are_told_as_they_are(folder):
+    for number, stem in enumerate(STEMS):
+        labels = masks_of(number)
+        raw = np.where(labels == 255, 0, labels + 1)
+        raw[labels == 255] = np.where(np.arange((labels == 255).sum()) % 2, 0, 255)
+        (folder / "masks" / f"{stem}.png").write_bytes(label_map_png(raw))
+    import_bank(source_of(folder), folder / "bank", ImportOptions(reduce_zero=True))
+    bank = Bank(folder / "bank")
+    assert all(np.array_equal(read_label_map(bank.read(bank.key(n), "png")), masks_of(n)) for n in range(12))
+    bank.close()
+    (folder / "masks" / f"{STEMS[0]}.png").write_bytes(label_map_png(np.full((12, 16), len(CATEGORIES.names) + 1)))
+    with pytest.raises(SegGenError, match=f"id {len(CATEGORIES.names) + 1} on"):
+        import_bank(source_of(folder), folder / "other", ImportOptions(reduce_zero=True))
+
+
 def test_masks_whose_zero_may_be_unlabelled_are_told(folder):
     for number, stem in enumerate(STEMS):
         labels = masks_of(number)

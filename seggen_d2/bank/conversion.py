@@ -156,8 +156,9 @@ def _semantic(record: dict[str, Any], image: np.ndarray, categories: Categories,
     data = read_bytes(path, "mask")
     labels = read_label_map(data, path)
     check_same_size(record["file_name"], image, path, labels)
-    if reduce_zero:
-        labels = np.where(labels == 0, categories.ignore_id, labels.astype(np.int64) - 1)
+    if reduce_zero:  # ids past the last category's stay: some masks have the ignore id, too, and others are told as they are
+        shifted = np.where(labels <= len(categories), labels.astype(np.int64) - 1, labels)
+        labels = np.where(labels == 0, categories.ignore_id, shifted)
     check_labels(labels, categories, path)
     keeps = data.startswith(_PNG) and data[_COLOR_TYPE] == _GREY and not reduce_zero  # opencv reads indexed ids as their colours
     return {"mask": data if keeps else label_map_png(labels), "histogram": histogram(labels, categories)}
