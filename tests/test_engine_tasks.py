@@ -1,19 +1,15 @@
 # ruff: noqa: E402
 """Panoptic and instance segmentation by the embedded engine: targets, results, metrics, and what is refused."""
 
-import io
 
 import pytest
 import yaml
-from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("pycocotools")
-from toy_world import TINY
+from toy_world import TINY, copied_bank
 
-from seggen_d2.bank import BankInfo, BankWriter, Sample
-from seggen_d2.bank.mask_members import mask_members
 from seggen_d2.engine.config import load_config
 from seggen_d2.engine.from_config import experiment
 from seggen_d2.engine.inference import evaluate
@@ -23,29 +19,12 @@ from seggen_d2.evaluation.predictions import evaluate_predictions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import NumberedSampler
 from seggen_d2.modeling import Outputs
-from seggen_d2.segmentation import default_palette
-from seggen_d2.sources import load_dataset
-from seggen_d2.sources.masks import read_labelled, read_mask
+from seggen_d2.sources.masks import read_mask
 from seggen_d2.sources.toy_folder import write_toy_folder
 
 SIZE = 32
 ON = {"panoptic": {"PANOPTIC_ON": True, "INSTANCE_ON": True, "SEMANTIC_ON": True},
       "instance": {"INSTANCE_ON": True, "SEMANTIC_ON": False}}
-
-
-def bank_of(dataset, folder):
-    """A bank of a dataset's own photos and masks."""
-    source, samples = load_dataset(dataset), []
-    for place, record in enumerate(source.records()):
-        (image, mask), jpeg = read_labelled(record, source), io.BytesIO()
-        Image.fromarray(image).save(jpeg, "JPEG")
-        members = mask_members(mask, source.categories)
-        samples.append(Sample(f"imgsyn-{place:09d}", jpeg.getvalue(), source_id=record["source_id"], strategy="imgsyn", seed=place,
-                              caption="a scene", height=SIZE, width=SIZE, **members))
-    palette = default_palette(len(source.categories))
-    info = BankInfo(source.task, source.categories, palette, ({"kind": "mask2img", "fingerprint": "0"},), {"seed": 0})
-    BankWriter(folder, info).write_shard("imgsyn-00000", [s for s in samples if s.segments or s.annotations])
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +37,7 @@ def worlds(tmp_path_factory):
         former = {**TINY["MODEL"]["MASK_FORMER"], "TEST": ON[task]}
         config = {**TINY, "OUTPUT_DIR": str(root / "out"), "MODEL": {**TINY["MODEL"], "MASK_FORMER": former},
                   "INPUT": {**TINY["INPUT"], "DATASET_MAPPER_NAME": f"mask_former_{task}", "IMAGE_SIZE": SIZE},
-                  "SEGGEN": {"P_AUG": 0.5, "DATASETS": data, "BANKS": [bank_of(data[0], root / "bank")]}}
+                  "SEGGEN": {"P_AUG": 0.5, "DATASETS": data, "BANKS": [copied_bank(data[0], root / "bank", "imgsyn")]}}
         (root / "config.yaml").write_text(yaml.safe_dump(config))
         found[task] = root / "config.yaml"
     return found

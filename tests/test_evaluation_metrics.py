@@ -125,7 +125,7 @@ def test_the_tool_prints_and_writes(dataset):
 
 def runs(**settings):
     return [
-        {"setting": name, "seed": seed, "miou": miou, "per_class": {"sky": miou, "car": None}}
+        {"setting": name, "seed": seed, "metric": "mIoU", "value": miou, "per_class": {"sky": miou, "car": None}}
         for name, values in settings.items()
         for seed, miou in enumerate(values)
     ]
@@ -163,7 +163,7 @@ def test_runs_are_read_in_order(tmp_path):
         "real-seed0",
         "mine-seed0",
     ):
-        write_run(tmp_path / name, {"miou": 1.0, "per_class": {}, "seconds": 2.0, "dataset": "d"})
+        write_run(tmp_path / name, {"metric": "mIoU", "value": 1.0, "per_class": {}, "seconds": 2.0, "dataset": "d"})
     (tmp_path / "unfinished-seed3").mkdir()
     found = read_runs([tmp_path])
     assert [f"{run['setting']} {run['seed']}" for run in found] == [
@@ -180,13 +180,13 @@ def test_runs_are_read_in_order(tmp_path):
 def test_bad_runs(tmp_path):
     with pytest.raises(SegGenError, match="no finished run"):
         read_runs([tmp_path])
-    write_run(tmp_path / "real-seed0", {"miou": 1.0, "per_class": {}})
+    write_run(tmp_path / "real-seed0", {"metric": "mIoU", "value": 1.0, "per_class": {}})
     with pytest.raises(SegGenError, match="twice[\\s\\S]*real-seed0"):
         read_runs([tmp_path, tmp_path / "real-seed0"])
-    write_run(tmp_path / "real", {"miou": 1.0, "per_class": {}})
+    write_run(tmp_path / "real", {"metric": "mIoU", "value": 1.0, "per_class": {}})
     with pytest.raises(SegGenError, match="setting and seed"):
         read_runs([tmp_path])
-    write_run(tmp_path / "other" / "real-seed0", {"miou": 1.0})
+    write_run(tmp_path / "other" / "real-seed0", {"metric": "mIoU", "value": 1.0})
     with pytest.raises(SegGenError, match="lacks per_class"):
         read_runs([tmp_path / "other"])
 

@@ -12,19 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from toy_world import write_dataset
+from toy_world import copied_bank, write_dataset
 
 from seggen_d2.bank import BankInfo, BankWriter, Rejection, Sample
 from seggen_d2.evaluation import charts, pictures, summarise, wording
 from seggen_d2.evaluation.report import make_report
+from seggen_d2.evaluation.results import read_runs
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.markup import Markup, join, table, tag
 from seggen_d2.segmentation import Categories, ColorCodec, default_palette, histogram, label_map_png
+from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.sources.toy import CATEGORIES, toy_scene
+from seggen_d2.sources.toy_folder import write_toy_folder
 
 NAMES = CATEGORIES.names
 STUFF = Categories.from_names(NAMES)
-CODEC = ColorCodec(default_palette(len(NAMES)), 255)
+PALETTE = default_palette(len(NAMES))
 CAPTION = "a scene with a <script>alert(1)</script> & a tree"
 
 
@@ -56,7 +59,8 @@ def world(tmp_path):
             folder = tmp_path / "runs" / f"{setting}-seed{seed}"
             folder.mkdir(parents=True)
             metrics = {
-                "miou": miou,
+                "metric": "mIoU",
+                "value": miou,
                 "per_class": {name: miou for name in NAMES[:-1]} | {NAMES[-1]: None},
                 "seconds": 9.0,
             }
@@ -110,7 +114,7 @@ def test_results_hold_every_run_and_the_stages(world):
         *(("real+seggen", seed) for seed in range(3)),
         ("synthetic", 0),
     ]
-    assert {"setting", "seed", "miou", "per_class"} <= set(results["runs"][0])
+    assert {"setting", "seed", "metric", "value", "per_class"} <= set(results["runs"][0])
     assert results["stages"] == [{"name": "data", "seconds": 3.2, "peak_rss_mb": 120}]
     assert [bank["samples"] for bank in results["banks"]] == [8, 8] and results["dataset"]["images"] == 6
 
@@ -159,9 +163,28 @@ def pixels(tile):
 
 
 def test_colour_maps_on_the_page_decode_to_their_labels():
-    labels = toy_scene(3, size=48).labels
-    tile = pictures.color_map(labels, CODEC, "colour map")
-    assert np.array_equal(CODEC.decode(pixels(tile)), labels) and 'class="pixelated"' in tile
+    for task in ("semantic", "panoptic"):
+        mask, codec = toy_scene(3, size=48).mask(task), mask_codec(task, PALETTE, CATEGORIES)
+        tile = pictures.color_map(mask, codec, "colour map")
+        assert np.array_equal(pixels(tile), codec.encode(mask)) and 'class="pixelated"' in tile
+
+
+@pytest.mark.parametrize("task, metric, words", [("panoptic", "PQ", "Panoptic quality (PQ) on held-out"), ("instance", "AP", "Mask AP on held-out")])
+def test_a_page_of_each_task(tmp_path, task, metric, words):
+    dataset = write_toy_folder(tmp_path / "train", "train", 3, size=32, task=task)
+    (tmp_path / "runs/real-seed0").mkdir(parents=True)
+    (tmp_path / "runs/real-seed0/metrics_final.json").write_text(json.dumps({"metric": metric, "value": 40.0, "per_class": {"car": 40.0}}))
+    banks = [copied_bank(dataset, tmp_path / name, name) for name in ("masksyn", "imgsyn")]
+    text = make_report([tmp_path / "runs"], dataset, banks, tmp_path / "out").read_text()
+    assert words in text and f"{metric} of each seed" in text and text.count("<article") >= 4
+
+
+def test_runs_of_two_tasks_are_not_compared(tmp_path):
+    for name, metric in (("real-seed0", "PQ"), ("synthetic-seed0", "mIoU")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics_final.json").write_text(json.dumps({"metric": metric, "value": 4.0, "per_class": {}}))
+    with pytest.raises(SegGenError, match=r"different tasks(.|\n)*PQ, mIoU"):
+        read_runs([tmp_path])
 
 
 def test_large_pictures_shrink():
@@ -173,7 +196,7 @@ def test_names_lie_on_their_segments():
     labels = np.zeros((40, 40), np.uint8)
     labels[:, 20:] = 1
     labels[0, 0] = 2  # too small for a name
-    tile = pictures.named_mask(labels, CODEC, NAMES, "mask")
+    tile = pictures.named_mask(labels, ColorCodec(PALETTE, 255), NAMES, "mask")
     places = {name: int(x) for x, name in re.findall(r"left:(\d+)%[^>]*>(\w+)</span>", tile)}
     assert places.keys() == {"sky", "grass"} and places["sky"] < 50 < places["grass"]
 
@@ -186,7 +209,7 @@ def test_markup_escapes_text_and_nothing_twice():
 
 def runs(**settings):
     return [
-        {"setting": name, "seed": seed, "miou": miou, "per_class": {}}
+        {"setting": name, "seed": seed, "metric": "mIoU", "value": miou, "per_class": {}}
         for name, v in settings.items()
         for seed, miou in enumerate(v)
     ]
@@ -207,7 +230,7 @@ def test_the_page_claims_no_more_than_its_figures(values, words):
 
 
 def test_many_categories_are_folded():
-    named = [{"setting": "real", "seed": 0, "miou": 1.0, "per_class": {f"c{i}": 1.0 for i in range(150)}}]
+    named = [{"setting": "real", "seed": 0, "metric": "mIoU", "value": 1.0, "per_class": {f"c{i}": 1.0 for i in range(150)}}]
     assert "<details><summary>150 categories</summary>" in charts.per_class_table(summarise(named))
 
 

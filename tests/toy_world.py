@@ -9,7 +9,10 @@ import yaml
 from PIL import Image
 
 from seggen_d2.bank import BankInfo, BankWriter, Sample
+from seggen_d2.bank.mask_members import mask_members
 from seggen_d2.segmentation import Categories, default_palette, histogram, label_map_png
+from seggen_d2.sources import load_dataset
+from seggen_d2.sources.masks import read_labelled
 from seggen_d2.sources.toy import CATEGORIES, toy_scene
 
 SIZE = 32
@@ -101,6 +104,22 @@ def write_bank(
         )
     writer.write_shard("imgsyn-00000", samples)
     return str(root)
+
+
+def copied_bank(dataset: str | Path, folder: Path, strategy: str) -> str:
+    """A bank of a dataset's own photos and masks, of any task."""
+    source, samples = load_dataset(dataset), []
+    for place, record in enumerate(source.records()):
+        (image, mask), jpeg = read_labelled(record, source), io.BytesIO()
+        Image.fromarray(image).save(jpeg, "JPEG")
+        members = mask_members(mask, source.categories)
+        if source.task == "semantic" or members.get("segments") or members.get("annotations"):
+            samples.append(Sample(f"{strategy}-{place:09d}", jpeg.getvalue(), source_id=str(record["source_id"]), strategy=strategy, seed=place,
+                                  caption="a scene", height=record["height"], width=record["width"], **members))
+    facts = {"strategy": strategy, "seed": 0}
+    info = BankInfo(source.task, source.categories, default_palette(len(source.categories)), ({"kind": "mask2img", "fingerprint": "0"},), facts)
+    BankWriter(folder, info).write_shard(f"{strategy}-00000", samples)
+    return str(folder)
 
 
 def write_world(root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The page's tables: settings over seeds, IoU a category, time and memory a stage."""
+"""The page's tables: settings over seeds, figures by category, time and memory a stage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def settings_table(summaries: Sequence[Summary]) -> Markup:
     """A row a setting: mean, spread, seeds, difference, verdict, and a dot a seed on a common scale."""
     scale = _scale([value for summary in summaries for value in summary.values])
     baseline = next((summary for summary in summaries if summary.setting == BASELINE), None)
-    header = ["setting", right("mIoU"), right("spread"), right("seeds"), right("against real"), "", _axis(scale)]
+    header = ["setting", right(summaries[0].metric), right("spread"), right("seeds"), right("against real"), "", _axis(scale, summaries[0].metric)]
     return table(header, [_setting_row(summary, baseline, scale) for summary in summaries], "settings")
 
 
@@ -69,13 +69,13 @@ def _scale(values: Sequence[float]) -> tuple[float, float]:
     return math.floor(low - room), math.ceil(high + room)
 
 
-def _axis(scale: tuple[float, float]) -> Markup:
+def _axis(scale: tuple[float, float], metric: str) -> Markup:
     ends = [tag("span", f"{value:g}") for value in scale]
-    return tag("th", tag("div", ends[0], tag("span", "mIoU of each seed"), ends[1], class_="axis"), scope="col")
+    return tag("th", tag("div", ends[0], tag("span", f"{metric} of each seed"), ends[1], class_="axis"), scope="col")
 
 
 def per_class_table(summaries: Sequence[Summary]) -> Markup:
-    """A row a category, a column a setting, shaded by IoU; folded where there are many categories."""
+    """A row a category, a column a setting, shaded by the figure; folded where there are many categories."""
     names = dict.fromkeys(name for summary in summaries for name in summary.per_class)
     header = ["category", *(right(summary.setting) for summary in summaries)]
     rows = [[name, *(heat(summary.per_class.get(name)) for summary in summaries)] for name in names]

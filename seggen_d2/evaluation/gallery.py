@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from seggen_d2.bank import Bank
+from seggen_d2.bank.inspect.pictures import flattened, sample_mask
 from seggen_d2.foundation.markup import Markup, join, tag
-from seggen_d2.segmentation import ColorCodec, read_label_map
-from seggen_d2.sources import FolderSource, read_image, read_sample
+from seggen_d2.segmentation.mask_codec import MaskCodec
+from seggen_d2.segmentation.masks import Mask, SegmentMask
+from seggen_d2.sources import Source, read_image
+from seggen_d2.sources.masks import read_labelled
 
 from .pictures import color_map, named_mask, photo
 
@@ -19,11 +22,19 @@ VARIANTS = 3
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """How masks are drawn: the generators' colours, and the categories' names."""
+
+    codec: MaskCodec
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Shown:
-    """A synthetic sample: ``image`` (H, W, 3) uint8 RGB, ``labels`` (H, W), and the caption it was made from."""
+    """A synthetic sample: ``image`` (H, W, 3) uint8 RGB, its mask, and the caption it was made from."""
 
     image: np.ndarray
-    labels: np.ndarray
+    mask: Mask
     caption: str
 
 
@@ -32,7 +43,7 @@ class Pair:
     """A real sample and what one strategy made from it."""
 
     image: np.ndarray
-    labels: np.ndarray
+    mask: Mask
     variants: tuple[Shown, ...]
 
     @property
@@ -40,13 +51,13 @@ class Pair:
         return self.variants[0].caption
 
 
-def pairs(source: FolderSource, banks: Sequence[Bank], strategy: str, count: int = ROWS) -> list[Pair]:
+def pairs(source: Source, banks: Sequence[Bank], strategy: str, count: int = ROWS) -> list[Pair]:
     """The first ``count`` real samples, in the dataset's order, of which a bank holds samples of ``strategy``."""
     found: list[Pair] = []
     for record in source.records():
         shown = tuple(_variants(banks, str(record["image_id"]), strategy))
         if shown:
-            found.append(Pair(*read_sample(record, source.categories), shown))
+            found.append(Pair(*read_labelled(record, source), shown))
         if len(found) == count:
             break
     return found
@@ -59,38 +70,33 @@ def _variants(banks: Sequence[Bank], source_id: str, strategy: str) -> Iterator[
             record = bank.record(int(row))
             if record["strategy"] == strategy and left:
                 left -= 1
-                key = record["image_id"]
-                image, mask = (bank.read(key, kind) for kind in ("jpg", "png"))
-                yield Shown(
-                    read_image(image, record["file_name"]),
-                    read_label_map(mask, record["sem_seg_file_name"]),
-                    record["caption"],
-                )
+                image = read_image(bank.read(record["image_id"], "jpg"), record["file_name"])
+                yield Shown(image, sample_mask(bank, record), record["caption"])
 
 
-def masksyn_rows(found: Sequence[Pair], codec: ColorCodec, names: tuple[str, ...]) -> Markup:
+def masksyn_rows(found: Sequence[Pair], drawing: Drawing) -> Markup:
     """A row a pair: caption; real image and human mask; synthetic colour map, decoded mask and image."""
-    return join([_masksyn_row(pair, codec, names) for pair in found])
+    return join([_masksyn_row(pair, drawing) for pair in found])
 
 
-def _masksyn_row(pair: Pair, codec: ColorCodec, names: tuple[str, ...]) -> Markup:
+def _masksyn_row(pair: Pair, drawing: Drawing) -> Markup:
     made = pair.variants[0]
-    real = [photo(pair.image, "image"), named_mask(pair.labels, codec, names, "human mask")]
+    real = [photo(pair.image, "image"), _named(pair.mask, drawing, "human mask")]
     synthetic = [
-        color_map(made.labels, codec, "colour map"),
-        named_mask(made.labels, codec, names, "decoded mask"),
+        color_map(made.mask, drawing.codec, "colour map"),
+        _named(made.mask, drawing, "decoded mask"),
         photo(made.image, "image"),
     ]
     return _row(pair.caption, [("real", real), ("synthetic", synthetic)])
 
 
-def imgsyn_rows(found: Sequence[Pair], codec: ColorCodec, names: tuple[str, ...]) -> Markup:
+def imgsyn_rows(found: Sequence[Pair], drawing: Drawing) -> Markup:
     """A row a pair: caption; human mask and real image; up to three synthetic images for that mask."""
-    return join([_imgsyn_row(pair, codec, names) for pair in found])
+    return join([_imgsyn_row(pair, drawing) for pair in found])
 
 
-def _imgsyn_row(pair: Pair, codec: ColorCodec, names: tuple[str, ...]) -> Markup:
-    real = [named_mask(pair.labels, codec, names, "human mask"), photo(pair.image, "image")]
+def _imgsyn_row(pair: Pair, drawing: Drawing) -> Markup:
+    real = [_named(pair.mask, drawing, "human mask"), photo(pair.image, "image")]
     synthetic = [photo(made.image, f"variant {place}") for place, made in enumerate(pair.variants, 1)]
     return _row(pair.caption, [("real", real), ("synthetic", synthetic)])
 
@@ -105,14 +111,21 @@ def _row(caption: str, groups: Sequence[tuple[str, Sequence[Markup]]]) -> Markup
     )
 
 
-def walk(masksyn: Pair | None, imgsyn: Pair | None, codec: ColorCodec, names: tuple[str, ...]) -> Markup:
+def _named(mask: Mask, drawing: Drawing, title: str) -> Markup:
+    """A tile of a mask with a border around each segment."""
+    flat = flattened(mask)
+    parts = flat.places() if isinstance(flat, SegmentMask) else None
+    return named_mask(flat.labels(), drawing.codec.colors, drawing.names, title, parts=parts)
+
+
+def walk(masksyn: Pair | None, imgsyn: Pair | None, drawing: Drawing) -> Markup:
     """Both strategies step by step, each over a sample of its own."""
     return join(
-        _masksyn_walk(masksyn, codec, names) if masksyn else "", _imgsyn_walk(imgsyn, codec, names) if imgsyn else ""
+        _masksyn_walk(masksyn, drawing) if masksyn else "", _imgsyn_walk(imgsyn, drawing) if imgsyn else ""
     )
 
 
-def _masksyn_walk(pair: Pair, codec: ColorCodec, names: tuple[str, ...]) -> Markup:
+def _masksyn_walk(pair: Pair, drawing: Drawing) -> Markup:
     made = pair.variants[0]
     return _steps(
         "MaskSyn",
@@ -120,23 +133,23 @@ def _masksyn_walk(pair: Pair, codec: ColorCodec, names: tuple[str, ...]) -> Mark
         [
             tag("figure", tag("blockquote", made.caption), tag("figcaption", "caption of a real image")),
             "Text2Mask",
-            color_map(made.labels, codec, "colour map"),
+            color_map(made.mask, drawing.codec, "colour map"),
             "decode",
-            named_mask(made.labels, codec, names, "mask: the annotation"),
+            _named(made.mask, drawing, "mask: the annotation"),
             "Mask2Img",
             photo(made.image, "image"),
         ],
     )
 
 
-def _imgsyn_walk(pair: Pair, codec: ColorCodec, names: tuple[str, ...]) -> Markup:
+def _imgsyn_walk(pair: Pair, drawing: Drawing) -> Markup:
     return _steps(
         "ImgSyn",
         "new images for human masks",
         [
-            named_mask(pair.labels, codec, names, "human mask"),
+            _named(pair.mask, drawing, "human mask"),
             "encode",
-            color_map(pair.labels, codec, "colour map"),
+            color_map(pair.mask, drawing.codec, "colour map"),
             "Mask2Img",
             photo(pair.variants[0].image, "image"),
         ],

@@ -9,6 +9,8 @@ import numpy as np
 from seggen_d2.foundation.data_uris import data_uri, fitted, shrunk
 from seggen_d2.foundation.markup import Markup, join, tag
 from seggen_d2.segmentation import ColorCodec, resize_labels
+from seggen_d2.segmentation.mask_codec import MaskCodec
+from seggen_d2.segmentation.masks import Mask
 
 MOST = 320  # pixels of the longer side of what the page holds
 OUTLINED = 240  # pixels to which small masks are enlarged before their borders are drawn
@@ -20,21 +22,26 @@ NAMING_SIDE = 64  # pixels at which the places of names are looked for
 
 def photo(image: np.ndarray, title: str) -> Markup:
     """A tile of an ``(H, W, 3)`` uint8 RGB image."""
-    return _tile(_image(image, data_uri(shrunk(image, MOST), exact=max(image.shape[:2]) <= SMALL), title), title)
+    return _tile(_image(image.shape, data_uri(shrunk(image, MOST), exact=max(image.shape[:2]) <= SMALL), title), title)
 
 
-def color_map(labels: np.ndarray, codec: ColorCodec, title: str) -> Markup:
-    """A tile of ``(H, W)`` labels as the generators see them: each pixel in its category's colour."""
-    return _tile(_image(labels, data_uri(codec.encode(_small_labels(labels)), exact=True), title), title)
+def color_map(mask: Mask, codec: MaskCodec, title: str) -> Markup:
+    """A tile of a mask as the generators see it: each pixel in its category's colour, segments outlined."""
+    small = mask.resized(*fitted(mask.shape, MOST))
+    return _tile(_image(mask.shape, data_uri(codec.encode(small), exact=True), title), title)
 
 
-def named_mask(labels: np.ndarray, codec: ColorCodec, names: tuple[str, ...], title: str) -> Markup:
-    """A tile of ``(H, W)`` labels as training sees them: segments, their borders, and their categories' names."""
+def named_mask(labels: np.ndarray, codec: ColorCodec, names: tuple[str, ...], title: str, *, parts: np.ndarray | None = None) -> Markup:
+    """A tile of ``(H, W)`` labels as training sees them: segments, their borders, and their categories' names.
+
+    Args:
+        parts: ``(H, W)`` numbers of segments, whose borders are drawn; None draws those of categories.
+    """
     factor = max(1, OUTLINED // max(labels.shape))
-    small = _small_labels(labels).repeat(factor, 0).repeat(factor, 1)  # so that borders are thin
-    outlined = 0.55 * codec.encode(small) + 0.45 * 255
-    outlined[_borders(small)] = 40
-    picture = _image(labels, data_uri(outlined.astype(np.uint8), exact=True), title)
+    small, parts = (_small_labels(each).repeat(factor, 0).repeat(factor, 1) for each in (labels, labels if parts is None else parts))
+    outlined = 0.55 * codec.encode(small) + 0.45 * 255  # enlarged, so that borders are thin
+    outlined[_borders(parts)] = 40
+    picture = _image(labels.shape, data_uri(outlined.astype(np.uint8), exact=True), title)
     return _tile(join(picture, _name_tags(labels, names)), title)
 
 
@@ -87,8 +94,8 @@ def _tile(picture: Markup, title: str) -> Markup:
     return tag("figure", tag("div", picture, class_="frame"), tag("figcaption", title))
 
 
-def _image(shown: np.ndarray, uri: str, title: str) -> Markup:
-    height, width = shown.shape[:2]
+def _image(shape: tuple[int, ...], uri: str, title: str) -> Markup:
+    height, width = shape[:2]
     pixelated = "pixelated" if max(height, width) <= SMALL else None
     return tag("img", src=uri, alt=title, width=width, height=height, class_=pixelated)
 

@@ -12,8 +12,9 @@ import seggen_d2
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.files import write_bytes, write_json
 from seggen_d2.foundation.markup import Markup, join, tag
-from seggen_d2.segmentation import ColorCodec, check_same_categories, check_same_palette, default_palette
-from seggen_d2.sources import FolderSource, load_dataset
+from seggen_d2.segmentation import check_same_categories, check_same_palette, default_palette
+from seggen_d2.segmentation.mask_codec import mask_codec
+from seggen_d2.sources import Source, load_dataset
 
 from . import charts, gallery, wording
 from .document import document, resource
@@ -46,7 +47,7 @@ def make_report(
     Raises:
         SegGenError: runs, stages, dataset or banks cannot be read, or are of different label spaces.
     """
-    source, opened = load_dataset(dataset, task="semantic"), [Bank(bank) for bank in banks]
+    source, opened = load_dataset(dataset), [Bank(bank) for bank in banks]
     _check_alike(source, opened)
     results = collect(read_runs(runs), read_stages(stages) if stages else {"stages": []}, source, opened)
     output = Path(output)
@@ -56,7 +57,7 @@ def make_report(
 
 
 def collect(
-    runs: list[dict[str, Any]], stages: Mapping[str, Any], source: FolderSource, banks: Sequence[Bank]
+    runs: list[dict[str, Any]], stages: Mapping[str, Any], source: Source, banks: Sequence[Bank]
 ) -> dict[str, Any]:
     """What ``results.json`` holds."""
     summaries = [asdict(summary) for summary in summarise(runs)]
@@ -88,7 +89,7 @@ def _bank_facts(bank: Bank) -> dict[str, Any]:
     }
 
 
-def _check_alike(source: FolderSource, banks: Sequence[Bank]) -> None:
+def _check_alike(source: Source, banks: Sequence[Bank]) -> None:
     for bank in banks:
         sides = {"a_is": f"dataset {source.name}", "b_is": f"bank {bank.root}"}
         check_same_categories(source.categories, bank.info.categories, **sides)
@@ -97,16 +98,19 @@ def _check_alike(source: FolderSource, banks: Sequence[Bank]) -> None:
         )
 
 
-def page(title: str, results: Mapping[str, Any], source: FolderSource, banks: Sequence[Bank]) -> str:
+def page(title: str, results: Mapping[str, Any], source: Source, banks: Sequence[Bank]) -> str:
     """The HTML document."""
     summaries = summarise(results["runs"])
+    measure, figure = wording.measure(summaries[0].metric)
     palette = banks[0].info.palette if banks else default_palette(len(source.categories))
     return document(
         "report",
         title=title,
         facts=wording.facts(results),
         headline=wording.headline(summaries),
-        **_pictures(source, banks, ColorCodec(palette, source.categories.ignore_id)),
+        measure=join(measure),
+        figure=join(figure),
+        **_pictures(source, banks, gallery.Drawing(mask_codec(source.task, palette, source.categories), source.categories.names)),
         legend=charts.legend(source.categories.names, palette.colors, palette.ignore_color),
         settings=charts.settings_table(summaries),
         per_class=charts.per_class_table(summaries),
@@ -117,14 +121,13 @@ def page(title: str, results: Mapping[str, Any], source: FolderSource, banks: Se
     )
 
 
-def _pictures(source: FolderSource, banks: Sequence[Bank], codec: ColorCodec) -> dict[str, Markup]:
-    names = source.categories.names
+def _pictures(source: Source, banks: Sequence[Bank], drawing: gallery.Drawing) -> dict[str, Markup]:
     masksyn, imgsyn = (gallery.pairs(source, banks, strategy) for strategy in ("masksyn", "imgsyn"))
     none = tag("p", "No sample of this kind is in the banks.", class_="quiet")
     return {
-        "walk": gallery.walk(masksyn[0] if masksyn else None, imgsyn[0] if imgsyn else None, codec, names),
-        "masksyn": gallery.masksyn_rows(masksyn, codec, names) or none,
-        "imgsyn": gallery.imgsyn_rows(imgsyn, codec, names) or none,
+        "walk": gallery.walk(masksyn[0] if masksyn else None, imgsyn[0] if imgsyn else None, drawing),
+        "masksyn": gallery.masksyn_rows(masksyn, drawing) or none,
+        "imgsyn": gallery.imgsyn_rows(imgsyn, drawing) or none,
     }
 
 

@@ -23,11 +23,12 @@ def read_runs(folders: Iterable[str | os.PathLike]) -> list[dict[str, Any]]:
         folders: run folders, or folders that hold them.
 
     Returns:
-        ``{"setting", "seed", "miou", "per_class", "seconds", "peak_rss_mb", "iterations"}`` each; the last three
-        where the run tells them.
+        ``{"setting", "seed", "metric", "value", "per_class", "seconds", "peak_rss_mb", "iterations"}`` each; the last three
+        where the run tells them. ``metric`` is the same for all: mIoU, PQ or AP.
 
     Raises:
-        SegGenError: no run is finished, a folder is named otherwise, a run is there twice, or its metrics lack a key.
+        SegGenError: no run is finished, a folder is named otherwise, a run is there twice, its metrics lack a key, or runs
+            are judged by different figures.
     """
     files = [file for folder in folders for file in _metrics_files(Path(folder))]
     runs = [_run(file) for file in files]
@@ -40,6 +41,10 @@ def read_runs(folders: Iterable[str | os.PathLike]) -> list[dict[str, Any]]:
             found=", ".join(twice),
             remedy="name each folder of runs once",
         )
+    metrics = sorted({run["metric"] for run in runs})
+    if len(metrics) > 1:
+        raise SegGenError("runs are of different tasks", expected="one figure to compare them by", found=", ".join(metrics),
+                          remedy="give a report of each task its own runs")
     return sorted(runs, key=lambda run: (setting_order(run["setting"]), run["setting"], run["seed"]))
 
 
@@ -86,14 +91,15 @@ def _run(file: Path) -> dict[str, Any]:
             remedy="rename the folder",
         )
     metrics = read_json(file, "metrics")
-    _require(metrics, ("miou", "per_class"), str(file))
-    if not isinstance(metrics["miou"], (int, float)) or isinstance(metrics["miou"], bool):
-        raise SegGenError(f"the mIoU of {file} is no number", expected="percent", found=repr(metrics["miou"]))
+    _require(metrics, ("metric", "value", "per_class"), str(file))
+    if not isinstance(metrics["value"], (int, float)) or isinstance(metrics["value"], bool):
+        raise SegGenError(f"the {metrics['metric']} of {file} is no number", expected="percent", found=repr(metrics["value"]))
     told = {key: metrics[key] for key in ("seconds", "peak_rss_mb", "iterations") if key in metrics}
     return {
         "setting": name["setting"],
         "seed": int(name["seed"]),
-        "miou": metrics["miou"],
+        "metric": metrics["metric"],
+        "value": metrics["value"],
         "per_class": metrics["per_class"],
         **told,
     }

@@ -19,15 +19,17 @@ class Summary:
 
     Attributes:
         setting: its name.
-        values: mIoU of each seed, percent.
+        metric: what is compared: mIoU, PQ or AP.
+        values: of each seed, percent.
         mean: percent.
         spread: sample standard deviation over seeds, points; None with one seed.
         difference: mean minus the baseline's, points; None for the baseline itself, or where there is none.
         verdict: ``"baseline"``, ``"better"``, ``"worse"``, ``"within seed spread"``, ``"one seed"`` or ``""``.
-        per_class: IoU of each category, mean over seeds, percent; None where no seed has one.
+        per_class: of each category, mean over seeds, percent; None where no seed has one.
     """
 
     setting: str
+    metric: str
     values: tuple[float, ...]
     mean: float
     spread: float | None
@@ -41,19 +43,19 @@ def summarise(runs: Iterable[Mapping[str, Any]]) -> list[Summary]:
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
         groups.setdefault(run["setting"], []).append(run)
-    baseline = [run["miou"] for run in groups.get(BASELINE, [])]
+    baseline = [run["value"] for run in groups.get(BASELINE, [])]
     return [_summary(setting, group, baseline) for setting, group in groups.items()]
 
 
 def _summary(setting: str, runs: Sequence[Mapping[str, Any]], baseline: Sequence[float]) -> Summary:
-    values = tuple(run["miou"] for run in runs)
+    values = tuple(run["value"] for run in runs)
     mean, spread = statistics.mean(values), _spread(values)
     compared = setting != BASELINE and len(baseline) > 0
     difference = mean - statistics.mean(baseline) if compared else None
     verdict = (
         _verdict(difference, spread, _spread(baseline)) if compared else ("baseline" if setting == BASELINE else "")
     )
-    return Summary(setting, values, mean, spread, difference, verdict, _mean_per_class(runs))
+    return Summary(setting, runs[0]["metric"], values, mean, spread, difference, verdict, _mean_per_class(runs))
 
 
 def _verdict(difference: float, spread: float | None, baseline_spread: float | None) -> str:

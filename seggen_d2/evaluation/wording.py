@@ -48,6 +48,14 @@ def _bank_fact(bank: Mapping[str, Any]) -> tuple[str, str]:
     return f"{bank['samples']:,}", f"{kind} samples" + (f", {bank['rejected']:,} rejected" if bank["rejected"] else "")
 
 
+MEASURES = {"mIoU": ("Mean IoU", "IoU"), "PQ": ("Panoptic quality (PQ)", "PQ"), "AP": ("Mask AP", "AP")}
+
+
+def measure(metric: str) -> tuple[str, str]:
+    """What the page calls a figure: over all categories, and of one."""
+    return MEASURES.get(metric, (metric, metric))
+
+
 def headline(summaries: Sequence[Summary]) -> Markup:
     """The main comparison: two figures and a sentence."""
     by_name = {summary.setting: summary for summary in summaries}
@@ -55,8 +63,8 @@ def headline(summaries: Sequence[Summary]) -> Markup:
     if not baseline or not main:
         return tag("p", "No pair of runs with real data alone and with both banks was recorded.", class_="quiet")
     figures = [
-        _figure(baseline, "mIoU, real data alone", "plain"),
-        _figure(main, "mIoU, real data and both banks", "main"),
+        _figure(baseline, f"{baseline.metric}, real data alone", "plain"),
+        _figure(main, f"{main.metric}, real data and both banks", "main"),
     ]
     return join(tag("div", figures, class_="headline"), tag("p", _compared(main), class_="lead"))
 

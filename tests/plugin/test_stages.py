@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.plugin.training.evaluators import EVALUATORS, build_evaluator
 from seggen_d2.plugin.training.plan import plan
-from seggen_d2.plugin.training.results import plain, semantic
+from seggen_d2.plugin.training.results import main_figures, plain
 from seggen_d2.plugin.training.stages import position, stage_configs, train_stages
 from seggen_d2.plugin.training.trainer import Stopped, Trainer
 
@@ -156,5 +156,7 @@ def test_evaluators_by_type_and_switch(config, tmp_path, panoptic_name):
 
 def test_results_as_json_holds_them():
     found = {"mIoU": 50.0, "pACC": 60.0, "IoU-a": 100.0, "IoU-b": float("nan"), "BoundaryIoU-a": 1.0}
-    assert semantic({"sem_seg": found})["per_class"] == {"a": 100.0, "b": None}
-    assert semantic({"panoptic_seg": {"PQ": 1.0}}) == {} and plain({"x": {"y": float("nan")}}) == {"x": {"y": None}}
+    assert main_figures({"sem_seg": found})["per_class"] == {"a": 100.0, "b": None}
+    assert main_figures({"sem_seg": found, "panoptic_seg": {"PQ": 1.0}}) == {"metric": "PQ", "value": 1.0, "per_class": {}}
+    assert main_figures({"segm": {"AP": 2.0, "AP-a": 3.0, "APs": 1.0}}) == {"metric": "AP", "value": 2.0, "per_class": {"a": 3.0}}
+    assert main_figures({}) == {} and plain({"x": {"y": float("nan")}}) == {"x": {"y": None}}

@@ -1,4 +1,4 @@
-"""``metrics_final.json`` of a run with Detectron2; semantic results are as the transformers engine has them."""
+"""``metrics_final.json`` of a run with Detectron2, with the main figure as the transformers engine has it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.measure import peak_rss_mb
 
 METRICS = "metrics_final.json"
-_IOU = "IoU-"
 
 
 def write_results(cfg: Any, results: Mapping[str, Any], *, iterations: int, seconds: float) -> None:
     """Write ``OUTPUT_DIR/metrics_final.json``.
 
-    ``miou``, ``pixel_accuracy`` and ``per_class`` (percent) are those of the first test set where it has semantic
-    results; ``results`` is all that Detectron2's evaluators give.
+    ``metric``, ``value`` and ``per_class`` (percent) are those of the first test set; ``results`` is all that Detectron2's
+    evaluators give.
     """
     metrics = {
         "dataset": next(iter(cfg.DATASETS.TEST), ""),
         "iterations": iterations,
         "seconds": round(seconds, 1),
         "peak_rss_mb": peak_rss_mb(),
-        **semantic(_of_first(results, cfg.DATASETS.TEST)),
+        **main_figures(_of_first(results, cfg.DATASETS.TEST)),
         "results": plain(results),
     }
     write_json(Path(cfg.OUTPUT_DIR) / METRICS, metrics)
@@ -36,13 +35,23 @@ def _of_first(results: Mapping[str, Any], tests: Any) -> Mapping[str, Any]:
     return results.get(tests[0], {}) if len(tests) > 1 else results
 
 
-def semantic(results: Mapping[str, Any]) -> dict[str, Any]:
-    """``miou``, ``pixel_accuracy`` and ``per_class`` of an evaluator's ``sem_seg``; empty where there is none."""
-    found = results.get("sem_seg")
-    if not found:
-        return {}
-    per_class = {key.removeprefix(_IOU): plain(value) for key, value in found.items() if key.startswith(_IOU)}
-    return {"miou": plain(found["mIoU"]), "pixel_accuracy": plain(found["pACC"]), "per_class": per_class}
+def main_figures(results: Mapping[str, Any]) -> dict[str, Any]:
+    """``metric``, ``value`` and ``per_class`` of what a model is judged by: PQ, else mIoU, else mask AP; empty without any.
+
+    An mIoU also has ``miou`` and ``pixel_accuracy``. Detectron2 tells PQ of no category.
+    """
+    if found := results.get("panoptic_seg"):
+        return {"metric": "PQ", "value": plain(found["PQ"]), "per_class": {}}
+    if found := results.get("sem_seg"):
+        value = plain(found["mIoU"])
+        return {"metric": "mIoU", "value": value, "miou": value, "pixel_accuracy": plain(found["pACC"]), "per_class": _per_class(found, "IoU-")}
+    if found := results.get("segm"):
+        return {"metric": "AP", "value": plain(found["AP"]), "per_class": _per_class(found, "AP-")}
+    return {}
+
+
+def _per_class(found: Mapping[str, Any], prefix: str) -> dict[str, float | None]:
+    return {key.removeprefix(prefix): plain(value) for key, value in found.items() if key.startswith(prefix)}
 
 
 def plain(value: Any) -> Any:
