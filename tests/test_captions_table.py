@@ -143,14 +143,6 @@ def test_a_damaged_chunk_is_made_again(folder, monkeypatch, caplog):
     assert rest.batches == [["0", "1"], ["4"]] and "chunk-000000.parquet cannot be read; they are made again" in caplog.text
 
 
-def test_photos_of_one_name_share_their_captions(folder):
-    """0.jpg and 0.png have one mask, and one row of the table."""
-    Image.open(folder / "images" / "0.jpg").save(folder / "images" / "0.png")
-    captioner = Recorder()
-    assert list(caption_dataset(load_dataset(folder / "dataset.yaml"), captioner, folder / "c.parquet")) == ["0", "1", "2", "3", "4"]
-    assert captioner.batches == [["0", "1", "2", "3", "4"]]
-
-
 def test_processes_share_the_chunks_and_make_one_table(folder, monkeypatch):
     monkeypatch.setattr(dataset_module, "CHUNK", 2)
     source, meeting, captioners, tables = load_dataset(folder / "dataset.yaml"), threading.Barrier(2), [Recorder(), Recorder()], [None, None]

@@ -45,7 +45,7 @@ def caption_dataset(
 ) -> dict[str, tuple[str, ...]]:
     """Caption every image of ``source`` into the table at ``path``.
 
-    Images that the table holds already are not captioned again, and those of one name only once. The others are cut into chunks, whatever the number of
+    Images that the table holds already are not captioned again. The others are cut into chunks, whatever the number of
     processes; a finished chunk is a file of its own beside the table, so that a stopped run goes on with the same
     command and ends with the same captions.
 
@@ -66,7 +66,7 @@ def caption_dataset(
     path, share = Path(path), share or Share()
     done = _begun(path, captioner.facts)
     records = source.records()
-    todo = list({name: record for name, record in zip(_names(records), records, strict=True) if name not in done}.values())
+    todo = [record for record in records if str(record["image_id"]) not in done]
     share.wait()  # until every process has seen the same table
     folder = path.with_name(path.name + ".parts")
     chunks = _cut(todo, CHUNK)
