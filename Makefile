@@ -1,4 +1,4 @@
-# make quickstart   the whole method on the toy world, to output/quickstart/report.html
+# make quickstart   the whole method on the toy world, to output/quickstart/report.html (TASK=panoptic, TASK=instance)
 # make test         the tests
 # Each sets up .venv from PyPI by itself.
 
@@ -21,8 +21,9 @@ $(READY): setup.py constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
+TASK ?= semantic
 quickstart: $(READY)
-	$(RUN) tools/quickstart.py --output output/quickstart
+	$(RUN) tools/quickstart.py --output output/quickstart$(addprefix -,$(filter-out semantic,$(TASK))) task $(TASK)
 
 camvid: $(READY)
 	$(RUN) tools/quickstart.py --recipe camvid --output output/camvid

@@ -108,8 +108,11 @@ def _swap(cfg: CfgNode, categories: Categories, banks: list[Bank]) -> Callable[[
 def _outputs(cfg: CfgNode, categories: Categories) -> Outputs:
     test = cfg.MODEL.MASK_FORMER.TEST
     wanted = {"semantic": test.SEMANTIC_ON, "panoptic": test.PANOPTIC_ON, "instance": test.INSTANCE_ON}
+    given = measured(_task(cfg).task, wanted)
+    for kind in (kind for kind, on in wanted.items() if on and not given[kind]):
+        logger.info("MODEL.MASK_FORMER.TEST.%s_ON is of no effect: %s data has no truth for it", kind.upper(), _task(cfg).task)
     return Outputs(
-        **measured(_task(cfg).task, wanted),
+        **given,
         is_thing=tuple(item.isthing for item in categories.items),
         resize_first=test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE,
         object_mask_threshold=test.OBJECT_MASK_THRESHOLD,
