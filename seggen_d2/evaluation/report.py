@@ -12,8 +12,8 @@ import seggen_d2
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.files import write_bytes, write_json
 from seggen_d2.foundation.markup import Markup, join, tag
-from seggen_d2.segmentation import check_same_categories, check_same_palette, default_palette
-from seggen_d2.segmentation.mask_codec import mask_codec
+from seggen_d2.segmentation import Palette, check_same_categories, check_same_palette, default_palette
+from seggen_d2.segmentation.mask_codec import MaskCodec, mask_codec
 from seggen_d2.sources import Source, load_dataset
 
 from . import charts, gallery, wording
@@ -110,7 +110,7 @@ def page(title: str, results: Mapping[str, Any], source: Source, banks: Sequence
         headline=wording.headline(summaries),
         measure=join(measure),
         figure=join(figure),
-        **_pictures(source, banks, gallery.Drawing(mask_codec(source.task, palette, source.categories), source.categories.names)),
+        **_pictures(source, banks, gallery.Drawing(_codec(source, banks, palette), source.categories.names)),
         legend=charts.legend(source.categories.names, palette.colors, palette.ignore_color),
         settings=charts.settings_table(summaries),
         per_class=charts.per_class_table(summaries),
@@ -119,6 +119,12 @@ def page(title: str, results: Mapping[str, Any], source: Source, banks: Sequence
         caveats=charts.bullets(wording.caveats(results, summaries)),
         commands=join(resource("own_data.txt")),
     )
+
+
+def _codec(source: Source, banks: Sequence[Bank], palette: Palette) -> MaskCodec:
+    """As the banks' Mask2Img was shown masks."""
+    told = [bank.info.job.get("codecs", {}).get("mask2img", {}) for bank in banks]
+    return mask_codec(source.task, palette, source.categories, **next(filter(None, told), {}))
 
 
 def _pictures(source: Source, banks: Sequence[Bank], drawing: gallery.Drawing) -> dict[str, Markup]:
