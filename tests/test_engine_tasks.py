@@ -8,7 +8,7 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("pycocotools")
-from toy_world import TINY, copied_bank
+from toy_world import TINY, copied_bank, losses_with_and_without_swap
 
 from seggen_d2.engine.config import load_config
 from seggen_d2.engine.from_config import experiment
@@ -17,7 +17,6 @@ from seggen_d2.engine.run import finish, train
 from seggen_d2.engine.tasks import MAPPERS, with_objects
 from seggen_d2.evaluation.predictions import evaluate_predictions
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.mixing import NumberedSampler
 from seggen_d2.modeling import Outputs
 from seggen_d2.sources.masks import read_mask
 from seggen_d2.sources.toy_folder import write_toy_folder
@@ -59,18 +58,9 @@ def test_every_mapper_trains(worlds, tmp_path, mapper):
 
 @pytest.mark.parametrize("task", ON)
 def test_p_aug_0_gives_the_bare_mappers_losses_bit_for_bit(worlds, task):
-    run = run_of(worlds[task])
-    stream = iter(NumberedSampler(len(run.records), seed=0))
-    pairs, swap = [next(stream) for _ in range(4)], run.mapper_at(0.0)
-
-    def losses(mapper):
-        torch.manual_seed(4)
-        return run.model([mapper(run.records[index], number) for index, number in pairs])
-
-    run.model.train()
-    bare, swapped = losses(swap.mapper), losses(swap)
+    bare, swapped, synthetic = losses_with_and_without_swap(run_of(worlds[task]), 4)
     assert all(torch.equal(bare[name], swapped[name]) for name in bare)
-    assert any(not torch.equal(bare[name], value) for name, value in losses(run.mapper_at(1.0)).items())
+    assert any(not torch.equal(bare[name], value) for name, value in synthetic.items())
 
 
 class Oracle(torch.nn.Module):

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("scipy")
 from safetensors.torch import load_file
-from toy_world import write_bank, write_dataset, write_world
+from toy_world import losses_with_and_without_swap, write_bank, write_dataset, write_world
 
 from seggen_d2.engine import command
 from seggen_d2.engine.checkpoint import last_checkpoint, load_backbone, load_network
@@ -22,7 +22,6 @@ from seggen_d2.engine.optimizer import learning_rate_factor, parameter_groups
 from seggen_d2.engine.run import Stopped, evaluate_run, train
 from seggen_d2.evaluation import score_folder
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.mixing import NumberedSampler
 from seggen_d2.segmentation import Categories
 from seggen_d2.sources.toy import CATEGORIES
 
@@ -49,19 +48,9 @@ def metric_lines(folder):
 
 
 def test_p_aug_0_gives_the_bare_mappers_losses_bit_for_bit(config):
-    run = experiment(load_config(config)[0])
-    stream = iter(NumberedSampler(len(run.records), seed=0))
-    pairs = [next(stream) for _ in range(6)]
-    swap = run.mapper_at(0.0)
-
-    def losses(mapper):
-        torch.manual_seed(4)
-        return run.model([mapper(run.records[index], number) for index, number in pairs])
-
-    run.model.train()
-    bare, swapped = losses(swap.mapper), losses(swap)
+    bare, swapped, synthetic = losses_with_and_without_swap(experiment(load_config(config)[0]), 6)
     assert all(torch.equal(bare[name], swapped[name]) for name in bare)
-    assert any(not torch.equal(bare[name], value) for name, value in losses(run.mapper_at(1.0)).items())
+    assert any(not torch.equal(bare[name], value) for name, value in synthetic.items())
 
 
 def test_a_run_writes_what_it_promises_and_the_same_command_again_does_nothing(config, tmp_path, capsys):

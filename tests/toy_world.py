@@ -10,6 +10,7 @@ from PIL import Image
 
 from seggen_d2.bank import BankInfo, BankWriter, Sample
 from seggen_d2.bank.mask_members import mask_members
+from seggen_d2.mixing import NumberedSampler
 from seggen_d2.segmentation import Categories, default_palette, histogram, label_map_png
 from seggen_d2.sources import load_dataset
 from seggen_d2.sources.masks import read_labelled
@@ -137,3 +138,18 @@ def write_world(root: Path) -> Path:
     }
     (root / "config.yaml").write_text(yaml.safe_dump(config))
     return root / "config.yaml"
+
+
+def losses_with_and_without_swap(run, steps: int) -> tuple[dict, dict, dict]:
+    """A batch's losses through the bare mapper, through the swap at p_aug 0, and at p_aug 1."""
+    import torch
+
+    stream = iter(NumberedSampler(len(run.records), seed=0))
+    pairs, swap = [next(stream) for _ in range(steps)], run.mapper_at(0.0)
+
+    def losses(mapper) -> dict:
+        torch.manual_seed(4)
+        return run.model([mapper(run.records[index], number) for index, number in pairs])
+
+    run.model.train()
+    return losses(swap.mapper), losses(swap), losses(run.mapper_at(1.0))
