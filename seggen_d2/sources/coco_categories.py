@@ -31,7 +31,7 @@ class CocoCategories:
         Raises:
             SegGenError: it is unknown; ``where`` names what holds it.
         """
-        known = isinstance(category_id, int)
+        known = isinstance(category_id, (int, float))
         number = self.numbers.get(category_id, -1 if category_id in self.left_out else None) if known else None
         if number is None:
             raise SegGenError(
