@@ -3,6 +3,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -373,3 +376,13 @@ def test_a_checkpoint_in_upstreams_names_starts_a_training(config, tmp_path):
     moved = [name for name, value in ended.items() if value.is_floating_point() and "running" not in name
              and not torch.allclose(value, begun[name], atol=1e-6)]
     assert not moved
+
+
+def test_two_processes_train_one_model_and_one_evaluates(config, tmp_path):
+    script = Path(__file__).with_name("two_segmenters.py")
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(config), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first["weights"] == second["weights"] and (first["evaluations"], second["evaluations"]) == (1, 0)
+    assert done.stdout.count("mIoU") == 1 and (tmp_path / "run/metrics_final.json").exists()

@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("bank", help="the bank's folder or URL")
     words.add_argument("--output", type=Path, default=Path("bank.html"), help="the page (default bank.html)")
     words.add_argument("--dataset", default="", help="YAML of the real data, to show it beside the samples")
-    words.add_argument("--samples", type=int, default=200, help="at most so many samples; each adds some 20 KB (default 200)")
+    words.add_argument("--samples", type=int, default=200, help="at most so many samples; each adds 20 to 40 KB (default 200)")
     words.add_argument("--side", type=int, default=256, help="longer side of the pictures, pixels (default 256)")
     words.add_argument("--real", type=int, default=2000, help="real masks that are read for frequencies at most (default 2000)")
     words.add_argument("--seed", type=int, default=0, help="another draw of samples")

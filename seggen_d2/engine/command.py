@@ -15,7 +15,7 @@ from .checkpoint import iteration_of, load_network
 from .config import differences, save_config, to_dict
 from .from_config import experiment
 from .plan import plan
-from .run import FINAL, Experiment, Stopped, evaluate_run, finish, position, train
+from .run import FINAL, Experiment, Stopped, evaluate_run, finish, position, rank_and_size, train
 
 __all__ = ["Stopped", "train_net"]
 
@@ -35,6 +35,9 @@ def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dr
         Stopped: a signal ended the training, with a checkpoint.
     """
     run = experiment(cfg, training=not eval_only)
+    is_first = rank_and_size()[0] == 0  # the others' batch norms have seen other images
+    if eval_only and not is_first:
+        return
     if eval_only:
         load_network(run.model, cfg.MODEL.WEIGHTS or run.folder / FINAL)
         run.model.to(cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -50,7 +53,9 @@ def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dr
         _tell(read_json(run.folder / "metrics_final.json"))
         return
     save_config(cfg, run.folder / SAVED)
-    _tell(finish(run, train(run)))
+    seconds = train(run)
+    if is_first:
+        _tell(finish(run, seconds))
 
 
 def check_folder(cfg: CfgNode, run: Experiment, resume: bool) -> None:

@@ -91,7 +91,7 @@ def train(run: Experiment) -> float:
         if checkpoint is None and run.stages[number].start_weights:
             load_network(run.model, run.stages[number].start_weights)
         train_stage(run, number, checkpoint)
-    if _rank()[0] == 0:
+    if rank_and_size()[0] == 0:
         save_network(run.model, run.folder / FINAL)
     return time.perf_counter() - began
 
@@ -102,7 +102,7 @@ def train_stage(run: Experiment, number: int, checkpoint: Path | None) -> None:
     done = sum(earlier.iterations for earlier in run.stages[:number])
     past = iteration_of(checkpoint) if checkpoint else 0
     set_seed(options.seed + number)
-    rank, ranks = _rank()
+    rank, ranks = rank_and_size()
     sampler = NumberedSampler(
         len(run.records),
         seed=options.seed,
@@ -162,7 +162,7 @@ def evaluate_run(run: Experiment, predictions: Path | None = None) -> list[dict[
 
 
 def finish(run: Experiment, seconds: float) -> dict[str, Any]:
-    """Evaluate and write ``metrics_final.json``: figures in percent, iterations, seconds, peak memory in MB."""
+    """Evaluate, by one process of several, and write ``metrics_final.json``: figures in percent, iterations, seconds, peak memory in MB."""
     first, *others = evaluate_run(run, run.predictions)
     iterations = sum(stage.iterations for stage in run.stages)
     metrics = {
@@ -172,11 +172,10 @@ def finish(run: Experiment, seconds: float) -> dict[str, Any]:
         "peak_rss_mb": peak_rss_mb(),
         "others": others,
     }
-    if _rank()[0] == 0:
-        write_json(run.folder / "metrics_final.json", metrics)
+    write_json(run.folder / "metrics_final.json", metrics)
     return metrics
 
 
-def _rank() -> tuple[int, int]:
+def rank_and_size() -> tuple[int, int]:
     """This process's number and how many there are (torchrun's variables)."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

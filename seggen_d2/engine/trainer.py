@@ -159,6 +159,7 @@ def training_arguments(folder: Path, iterations: int, options: SolverOptions) ->
             expected="a multiple of processes x SOLVER.ACCUMULATE",
             found=f"{options.batch_size} images, {processes} processes, {options.accumulate} parts",
         )
+    on_cpu = options.device == "cpu" or (processes > 1 and not torch.cuda.is_available())
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=iterations,
@@ -178,7 +179,8 @@ def training_arguments(folder: Path, iterations: int, options: SolverOptions) ->
         report_to=["tensorboard"] if options.tensorboard else [],
         seed=options.seed,
         disable_tqdm=True,
-        use_cpu=options.device == "cpu",
+        use_cpu=on_cpu,
+        ddp_backend="gloo" if on_cpu and processes > 1 else None,
         eval_strategy="no",
         ddp_find_unused_parameters=False,
     )

@@ -74,7 +74,8 @@ def check_labels(labels: np.ndarray, categories: Categories, where: str) -> None
         rows = [f"id {i} on {n} pixels" for i, n in zip(ids[unknown], counts[unknown], strict=True)]
         raise SegGenError(f"mask {where} holds unknown ids", expected=f"0..{len(categories) - 1}, or {categories.ignore_id} for ignore",
                           found="; ".join(rows[:10]) + ("; ..." if len(rows) > 10 else ""),
-                          remedy="add the categories, or map these ids to the ignore label (import_bank.py: --reduce-zero where 0 means unlabelled)")
+                          remedy="add the categories, or map these ids to the ignore label "
+                                 "(prepare_folder.py --map-id; --reduce-zero, import_bank.py's too, where 0 means unlabelled)")
 
 
 def resize_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -27,7 +27,7 @@ _FEW = {"steps": 4, "guidance": 2.0}
 SMALL: dict[str, dict[str, Any]] = {  # values of ``ConfigOptions.small``, by kind of file
     "segmenter": {
         "MODEL": {"WEIGHTS": "", "RESNETS": {"DEPTH": 18, "RES2_OUT_CHANNELS": 64}, "MASK_FORMER": {"DEC_LAYERS": 3, "TRAIN_NUM_POINTS": 256}},
-        "INPUT": {"MIN_SIZE_TRAIN": [64], "MIN_SIZE_TEST": 64, "CROP": {"SIZE": [64, 64]}, "SIZE_DIVISIBILITY": 64},
+        "INPUT": {"MIN_SIZE_TRAIN": [64], "MIN_SIZE_TEST": 64, "CROP": {"SIZE": [64, 64]}, "SIZE_DIVISIBILITY": 64, "IMAGE_SIZE": 64},
         "SOLVER": {"IMS_PER_BATCH": 2, "MAX_ITER": 10, "CHECKPOINT_PERIOD": 5, "AMP": {"ENABLED": False}},
         "TEST": {"EVAL_PERIOD": 0},
         "DATALOADER": {"NUM_WORKERS": 0},
@@ -107,7 +107,7 @@ def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
             files[kind + size] = _generator(made, options, kind, size)
     paths = []
     for name, (header, values) in files.items():
-        header = [*header, "Written by --small: it shows that the command runs, no more."] if options.small else header
+        header = [*header, "Written by --small: a few iterations at a small size, to show that the command runs, no more."] if options.small else header
         values = _smaller(name, values, made.photos["train"]) if options.small else values
         path = made.output / f"{name}.yaml"
         if not path.exists():
@@ -134,7 +134,7 @@ def _real(made: Prepared, options: ConfigOptions, base: Path) -> tuple[list[str]
         f"The baseline: {photos:,} photos, {len(made.categories)} categories, {made.task}. {steps:,} iterations of {options.batch}: upstream's schedules",
         f"grow about as the square root of the photos ({REFERENCES[made.task][2]:,} of 16 for {REFERENCES[made.task][1]:,}).",
     ]
-    if made.task == "semantic" and not options.small:
+    if not options.small:
         header.append(f"Without Detectron2: torchrun --nproc-per-node 2 tools/train_net.py --config-file {file} "
                       f"MODEL.WEIGHTS \"''\" MODEL.BACKBONE.WEIGHTS {BACKBONES[options.backbone]}")
     solver: dict[str, Any] = {"IMS_PER_BATCH": options.batch, "MAX_ITER": steps, "CHECKPOINT_PERIOD": every,
