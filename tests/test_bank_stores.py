@@ -19,7 +19,8 @@ from bank_samples import info, sample, write_bank
 
 from seggen_d2.bank import Bank, BankWriter, export_folders, open_member, read_info, verify_bank
 from seggen_d2.bank import __main__ as bank_command
-from seggen_d2.bank.store import cache_of, is_url, join, locate, open_store
+from seggen_d2.bank.cache import cache_of
+from seggen_d2.bank.store import is_url, join, locate, open_store
 from seggen_d2.foundation.errors import SegGenError
 
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.__main__ import main
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.judging.survival import dataset_survival, measure_survival
-from seggen_d2.generators.judging.survival_report import survival_text
+from seggen_d2.generators.judging.survival_report import ClassSurvival, Survival, survival_text
 from seggen_d2.generators.judging.vae_trip import open_vae
 from seggen_d2.segmentation import default_palette
 from seggen_d2.segmentation.mask_codec import mask_codec
@@ -62,7 +62,7 @@ def test_classes_taken_for_one_another_are_to_be_merged(toy):
 
     found = measure_survival(toy, codec_of(toy), Geometry(32, 32), trip)
     lost = by_name(found)["road"]
-    assert lost.score == 0 and lost.without_vae == 100 and lost.lost and (lost.merge_with, lost.taken_share) == ("water", 1.0)
+    assert lost.score == 0 and lost.without_vae == 100 and lost.lost and (found.merge_with(lost), lost.taken_share) == ("water", 1.0)
     assert lost.survived == 0 and lost.smallest is None and found.score < 100
     assert "road: 100% of it comes back as water: merge the two" in survival_text(found)
 
@@ -75,6 +75,18 @@ def test_small_objects_that_vanish_are_told(toy):
     assert shares[0] < 1 and shares[-1] == 1 and (found.safe_from or 0) > found.sizes[0][0]
 
 
+def test_a_class_lost_by_size_is_not_to_be_merged_and_one_gone_before_is_told():
+    ball = ClassSurvival("ball", 0.0, 90.0, 9, 0, None, 5.0, "tree", 1.0, 4)
+    fence = ClassSurvival("fence", None, None, 0, 0, None, None, "", 0.0, 7)
+    tree = ClassSurvival("tree", 95.0, 100.0, 20, 20, 12.0, 40.0, "", 0.0, 9)
+    never = ClassSurvival("never", None, None, 0, 0, None, None, "", 0.0, 0)
+    found = Survival("semantic", 9, 47.5, 95.0, (ball, fence, tree, never), ((4, 8, 9, 0), (32, 64, 20, 20)))
+    text = survival_text(found)
+    assert "will lose 2 of 3 classes" in text and "ball: its objects are small" in text and "merge the two" not in text
+    assert "fence: nothing is left of it at the working size, though 7 images hold it" in text
+    assert [c["gone"] for c in found.to_json()["classes"]] == [False, True, False, False]
+
+
 @pytest.mark.parametrize("task", ["panoptic", "instance"])
 def test_segments_come_back_by_pq_and_crowds_count_nowhere(coco, task):
     source = load_dataset(coco[task])
@@ -84,7 +96,7 @@ def test_segments_come_back_by_pq_and_crowds_count_nowhere(coco, task):
     assert classes["person"].survived == 3 and found.task == task and found.score == found.without_vae > 60
     blank = measure_survival(source, codec_of(source), Geometry(160, 224), np.zeros_like)
     assert blank.score == 0 and blank.smallest is None and blank.safe_from is None
-    assert all(c.lost and not c.merge_with for c in blank.classes if c.objects)
+    assert all(c.lost and not blank.merge_with(c) for c in blank.classes if c.objects)
     assert "no object comes back; there is no size" in survival_text(blank) and "this method will lose" in survival_text(blank)
 
 

@@ -131,6 +131,11 @@ def test_a_shard_cut_short_is_made_again(options, whole, tmp_path, caplog):
     assert "masksyn-00001" in caplog.text and contents(tmp_path / "bank") == contents(whole)
 
 
+def test_a_bank_of_the_other_strategy_is_told_plainly(options, whole):
+    with pytest.raises(SegGenError, match=r"is of another strategy(.|\n)*imgsyn, which this command makes(.|\n)*masksyn"):
+        synthesize("imgsyn", options, whole)
+
+
 def test_another_job_in_the_same_folder_is_refused(options, whole):
     before = contents(whole)
     with pytest.raises(SegGenError, match="replicas|job"):

@@ -12,7 +12,7 @@ from seggen_d2.foundation.errors import SegGenError, nearest
 
 from .format import index_name
 from .index import SCHEMA, read_columns
-from .store import Store
+from .store_protocol import Store
 
 
 def index_column(store: Store, shards: Sequence[str], name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError
 
-from .store import Facts
+from .store_protocol import Facts
 
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")  # what stores call it
 

@@ -119,6 +119,10 @@ def check_same_info(wanted: BankInfo, found: BankInfo, root: Path | str) -> None
     sides = {"a_is": "this command", "b_is": f"the bank {root}"}
     check_same_categories(wanted.categories, found.categories, **sides)
     check_same_palette(wanted.palette, found.palette, **sides)
+    strategies = [info.job.get("strategy") for info in (wanted, found)]
+    if all(strategies) and strategies[0] != strategies[1]:
+        raise SegGenError(f"the bank {root} is of another strategy", expected=f"{strategies[0]}, which this command makes", found=strategies[1],
+                          remedy="give each strategy a folder of its own")
     for name in ("task", "generators", "job"):
         ours, theirs = (_plain(getattr(info, name)) for info in (wanted, found))
         if ours != theirs:

@@ -20,9 +20,10 @@ from tqdm import tqdm
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_aside
 
+from .cache import cache_folder, cache_of
 from .file_systems import facts_of, file_system, told
 from .format import check_name
-from .store import Facts, cache_folder, cache_of
+from .store_protocol import Facts
 
 _AT_ONCE = 256  # files of one bulk download
 _ABANDONED = 6 * 3600  # seconds after which a file on its way is that of a killed process

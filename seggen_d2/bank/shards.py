@@ -8,7 +8,7 @@ from pathlib import Path
 from seggen_d2.foundation.errors import SegGenError
 
 from .format import index_name, tar_name
-from .store import Facts, Store
+from .store_protocol import Facts, Store
 
 
 class Shards:

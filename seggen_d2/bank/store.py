@@ -4,87 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes, write_aside
-from seggen_d2.foundation.seeds import fingerprint
 
+from .cache import cache_of
 from .descriptors import open_descriptor
+from .store_protocol import Facts, Store
 
-CACHE_VARIABLE = "SEGGEN_CACHE"
 _URL = re.compile(r"[A-Za-z0-9+.:_-]+://")
 _FLATTENED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")  # what pathlib makes of a URL
-
-
-class Facts(NamedTuple):
-    """Of a file: its length in bytes, and when it was written in nanoseconds since 1970 (0 where a store tells no time)."""
-
-    size: int
-    time: int
-
-
-class Reader(Protocol):
-    """A file read by position."""
-
-    def read(self, length: int, offset: int) -> bytes:
-        """``length`` bytes from ``offset``; fewer where the file ends."""
-
-
-class Store(Protocol):
-    """A bank's files, by names with slashes such as ``shards/imgsyn-00000.tar``. A file is there whole or not at all."""
-
-    root: Path | str
-
-    @property
-    def label(self) -> str:
-        """The last part of the root."""
-
-    def address(self, name: str) -> str:
-        """The whole path or URL."""
-
-    def facts(self, name: str) -> Facts | None:
-        """None where there is no such file."""
-
-    def listing(self, folder: str) -> dict[str, Facts]:
-        """Of the files right in ``folder`` but hidden ones, by name, ascending; none where there is no such folder."""
-
-    def folders(self, folder: str) -> list[str]:
-        """Names of the folders right in ``folder``, ascending."""
-
-    def read(self, name: str, what: str = "file") -> bytes:
-        """All of a small file.
-
-        Raises:
-            SegGenError: it is missing or empty; it is called ``what``.
-        """
-
-    def reader(self, address: str, version: str) -> Reader:
-        """Of the file at ``address``; another ``version`` is another opening of it."""
-
-    def open(self, name: str) -> BinaryIO:
-        """For reading it in order."""
-
-    def fetch(self, names: Sequence[str], fresh: bool = False) -> list[Path]:
-        """Local files of the same bytes; ``fresh`` trusts no copy."""
-
-    def write(self, name: str, blocks: Iterable[bytes]) -> None:
-        """Write or replace a file."""
-
-    def create(self, name: str, data: bytes) -> None:
-        """Write a file unless it is there already."""
-
-    def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is no error."""
-
-    def sweep(self, name: str) -> None:
-        """Remove what killed writers of the file left, once it is finished."""
-
-    def table_folders(self) -> tuple[Path, ...]:
-        """Local folders that can hold its look-up table, the best first."""
 
 
 def is_url(root: str | os.PathLike) -> bool:
@@ -128,17 +60,6 @@ def open_store(root: str | os.PathLike) -> Store:
     from .remote import RemoteStore  # fsspec stays out of processes that read local banks
 
     return RemoteStore(place)
-
-
-def cache_folder() -> Path:
-    """Where copies of remote index files and look-up tables go: SEGGEN_CACHE, or the system's temporary folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path(tempfile.gettempdir()) / f"seggen_d2-{os.getuid()}"
-
-
-def cache_of(root: Path | str) -> Path:
-    """The part of :func:`cache_folder` that belongs to one bank."""
-    return cache_folder() / fingerprint(os.fsencode(root))
 
 
 class LocalStore:

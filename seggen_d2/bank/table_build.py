@@ -1,6 +1,6 @@
 """Derives the look-up table from the index, once for all processes, and again whenever the bank has changed.
 
-The table lies in the bank's own ``.cache/``, or in the cache folder (``store.cache_folder``) where the bank can't be
+The table lies in the bank's own ``.cache/``, or in the cache folder (``cache.cache_folder``) where the bank can't be
 written or is on an object store, whose index files are copied there once. Its folder's name is the fingerprint of the
 shards (names, sizes, and when each index was written), so a table is never wrong, only missing; it is built aside and
 renamed, so two processes may build at once.
@@ -24,9 +24,10 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.seeds import fingerprint
 
+from .cache import CACHE_VARIABLE
 from .format import NAME, index_name, tar_name
 from .shards import Shards
-from .store import CACHE_VARIABLE, Store
+from .store_protocol import Store
 from .table import META, NAMES, ROW, Row, Table, name_hash
 
 _logger = logging.getLogger(__name__)

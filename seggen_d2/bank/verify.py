@@ -15,7 +15,8 @@ from seggen_d2.foundation.errors import SegGenError
 from .format import BLOCK, KINDS, index_name, member_offsets, tar_header, tar_name
 from .info import read_info
 from .shards import Shards
-from .store import Store, open_store
+from .store import open_store
+from .store_protocol import Store
 
 
 @dataclass(frozen=True)

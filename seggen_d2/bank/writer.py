@@ -18,7 +18,8 @@ from .index import index_bytes, index_rows
 from .info import INFO_FILE, BankInfo, check_same_info, read_info
 from .parts import check_parts
 from .shards import Shards, shard_problem
-from .store import Store, open_store
+from .store import open_store
+from .store_protocol import Store
 from .verify import shard_damage
 
 _logger = logging.getLogger(__name__)

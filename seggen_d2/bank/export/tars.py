@@ -16,7 +16,8 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_json
 
 from ..format import BLOCK, KINDS, index_name, tar_header, tar_name
-from ..store import LocalStore, Store
+from ..store import LocalStore
+from ..store_protocol import Store
 from .begin import check_room, licences
 from .members import in_turn, is_there, placed
 

@@ -67,19 +67,17 @@ def measure_survival(source: Source, codec: MaskCodec, geometry: Geometry, trip:
         SegGenError: a mask cannot be read or does not fit its record.
     """
     after, before = _Tally(source.categories, source.task), _Tally(source.categories, source.task)
-    for mask in _masks(source, geometry, limit):
-        rgb = codec.encode(mask)
-        before.add(codec.decode(rgb).mask, mask)
-        after.add(codec.decode(trip(rgb[None])[0]).mask, mask)
-    return after.report(before)
-
-
-def _masks(source: Source, geometry: Geometry, limit: int) -> Iterator[Mask]:
     records = source.records()
     chosen = np.unique(np.linspace(0, len(records) - 1, min(limit or len(records), len(records))).round().astype(int))
     for place in tqdm(chosen, desc="masks through the VAE", unit="image"):
-        mask = read_mask(records[place], source)
-        yield from (view.mask(mask) for view in geometry.views(*mask.shape))
+        whole = read_mask(records[place], source)
+        after.see(whole)
+        for view in geometry.views(*whole.shape):
+            mask = view.mask(whole)
+            rgb = codec.encode(mask)
+            before.add(codec.decode(rgb).mask, mask)
+            after.add(codec.decode(trip(rgb[None])[0]).mask, mask)
+    return after.report(before)
 
 
 class _Tally:
@@ -90,6 +88,12 @@ class _Tally:
         self.pixels = ConfusionMatrix(categories)
         self.quality = PanopticQuality(categories)
         self.objects: list[tuple[int, float, bool]] = []  # category, side, came back
+        self.images = np.zeros(len(categories), np.int64)
+
+    def see(self, whole: Mask) -> None:
+        """Note what an image holds at its own size."""
+        held = np.unique(_without_crowds(whole))
+        self.images[held[held < len(self.categories)]] += 1
 
     def add(self, ours: Mask, truth: Mask) -> None:
         labels = _without_crowds(truth)
@@ -119,7 +123,7 @@ class _Tally:
         share = float(others[most] / row.sum()) if others.sum() else 0.0
         names = np.delete(self.categories.names, i)
         return ClassSurvival(self.categories.names[i], score, without, len(sides), len(back), _side(back, np.min), _side(sides, np.median),
-                             str(names[most]) if share else "", round(share, 4))
+                             str(names[most]) if share else "", round(share, 4), int(self.images[i]))
 
 
 def _without_crowds(mask: Mask) -> np.ndarray:

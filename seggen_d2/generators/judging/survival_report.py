@@ -8,6 +8,7 @@ from typing import Any
 LOST = 50.0  # percent: a class below it is lost to the method
 TAKEN = 0.2  # share of a lost class's pixels in one other class from which on the two should be merged
 RELIABLE = 0.9  # share of the objects of a size that survive, for the size to count as safe
+HALF = 0.5  # likewise, for a size whose losses have another cause than size
 MEASURES = {"semantic": "IoU", "panoptic": "PQ", "instance": "PQ"}
 
 
@@ -25,6 +26,7 @@ class ClassSurvival:
         median: side of the middle one of all.
         taken_for: the class that most of its other pixels come back as; "" where that is none.
         taken_share: the share of its pixels that do.
+        images: how many hold it, at their own size; ``objects`` are counted at the working size.
     """
 
     name: str
@@ -36,15 +38,16 @@ class ClassSurvival:
     median: float | None
     taken_for: str
     taken_share: float
+    images: int
 
     @property
     def lost(self) -> bool:
-        return self.score is not None and self.score < LOST and self.objects > 0
+        return self.gone or (self.score is not None and self.score < LOST and self.objects > 0)
 
     @property
-    def merge_with(self) -> str:
-        """The class to merge it with; "" where it is not lost, or lost to no one class."""
-        return self.taken_for if self.lost and self.taken_share >= TAKEN else ""
+    def gone(self) -> bool:
+        """Whether resizing to the working size leaves nothing of it, before any colour."""
+        return self.images > 0 and not self.objects
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,27 @@ class Survival:
     @property
     def safe_from(self) -> int | None:
         """The side, pixels, from which on nine in ten objects of every size come back; None where there is none."""
-        safe = None
+        return self._from(RELIABLE)
+
+    def _from(self, share: float) -> int | None:
+        found = None
         for low, _, objects, survived in reversed(self.sizes):
-            if survived < RELIABLE * objects:
+            if survived < share * objects:
                 break
-            safe = low
-        return safe
+            found = low
+        return found
+
+    def is_small(self, c: ClassSurvival) -> bool:
+        """Whether the middle one of a class's objects is smaller than sizes of which half come back, whatever their class."""
+        enough = self._from(HALF)
+        return c.median is not None and (enough is None or c.median < enough)
+
+    def merge_with(self, c: ClassSurvival) -> str:
+        """The class to merge a lost one with; "" where it is not lost, too small, or lost to no one class."""
+        return c.taken_for if c.lost and c.taken_share >= TAKEN and not self.is_small(c) else ""
 
     def to_json(self) -> dict[str, Any]:
-        classes = [{**asdict(c), "lost": c.lost, "merge_with": c.merge_with} for c in self.classes]
+        classes = [{**asdict(c), "lost": c.lost, "gone": c.gone, "merge_with": self.merge_with(c)} for c in self.classes]
         return {**asdict(self), "classes": classes, "smallest": self.smallest, "safe_from": self.safe_from}
 
 
@@ -114,14 +129,16 @@ def _advice(found: Survival, measure: str) -> list[str]:
     lost = [c for c in found.classes if c.lost]
     if not lost:
         return [f"no class falls under {measure} {LOST:.0f}"]
-    lines = [f"this method will lose {len(lost)} of {sum(c.objects > 0 for c in found.classes)} classes ({measure} under {LOST:.0f}):"]
+    lines = [f"this method will lose {len(lost)} of {sum(c.images > 0 for c in found.classes)} classes ({measure} under {LOST:.0f}):"]
     return lines + [f"  {c.name}: {_remedy(c, found)}" for c in lost]
 
 
 def _remedy(c: ClassSurvival, found: Survival) -> str:
-    if c.merge_with:
-        return f"{c.taken_share:.0%} of it comes back as {c.merge_with}: merge the two, or leave one out"
-    if found.safe_from is None or c.median < found.safe_from:
-        remedy = "cut large photos (geometry: max_shrink), or merge it into another class"
-        return f"its objects are small (the middle one has a side of {c.median:.0f} px): {remedy}"
+    smaller = "cut large photos (geometry: max_shrink), or merge it into another class"
+    if c.gone:
+        return f"nothing is left of it at the working size, though {c.images} images hold it: {smaller}"
+    if other := found.merge_with(c):
+        return f"{c.taken_share:.0%} of it comes back as {other}: merge the two, or leave one out"
+    if found.is_small(c):
+        return f"its objects are small (the middle one has a side of {c.median:.0f} px): {smaller}"
     return "its pixels come back as several others: merge it into a class like it, or leave it out"
