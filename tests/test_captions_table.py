@@ -23,6 +23,7 @@ from seggen_d2.captions import (
     write_captions,
 )
 from seggen_d2.captions import dataset as dataset_module
+from seggen_d2.captions.label_list import list_names
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import Categories, Category, label_map_png
 from seggen_d2.segmentation.masks import InstanceMask, InstanceObject, Segment, SegmentMask, SemanticMask
@@ -186,3 +187,7 @@ def test_segments_and_objects_count_though_they_touch(crowd, words):
 
 def test_a_list_of_nothing_is_still_a_caption():
     assert list_caption("a scene", {}, {}) == "a scene"
+
+
+def test_names_of_coco_are_said_as_people_say_them():
+    assert list_names({"tree-merged": 1, "sky-other-merged": 1, "door-stuff": 2, "wall-brick": 1}, {}) == "a tree, a sky, two doors and a wall-brick"

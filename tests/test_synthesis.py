@@ -177,6 +177,8 @@ def test_the_filter_says_why():
     assert "unsure" in judge(good, paint(good) // 2 + 60)
     assert "caption names" in judge(np.where(good == 1, 0, np.where(good == 0, 2, good)), caption="two cars and a sign")
     assert named_categories("two cars, a road; scarf", categories) == [1, 2]
+    coco = Categories.from_names(["tree-merged", "sky-other-merged", "door-stuff", "wall-brick"])
+    assert named_categories("a tree and two doors", coco) == [0, 2] and named_categories("a tree-merged", coco) == [0]
 
 
 def test_generators_of_other_categories_are_refused(options, tmp_path, toy_folder):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from seggen_d2.segmentation import Categories
+from seggen_d2.segmentation.categories import spoken
 from seggen_d2.segmentation.masks import Mask
 
 from .captioner import CaptionRequest
@@ -81,7 +82,7 @@ def list_names(counts: Mapping[str, int], looks: Mapping[str, str]) -> str:
 
 
 def _phrase(name: str, count: int, look: str) -> str:
-    described = f"{look} {name}".strip()
+    described = f"{look} {spoken(name)}".strip()
     if count == 1:
         return f"{'an' if described[0].lower() in 'aeiou' else 'a'} {described}"
     plural = described if described.endswith("s") else described + "s"

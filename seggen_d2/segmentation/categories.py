@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from seggen_d2.foundation.errors import SegGenError
 
 MAX_ID = 65535
+_MARKS = re.compile(r"(-other|-merged|-stuff)+$")  # what COCO's list says of a category beside its name
 
 
 @dataclass(frozen=True)
@@ -107,3 +109,8 @@ def check_same_categories(a: Categories, b: Categories, *, a_is: str, b_is: str,
 def _shown(categories: Categories, things: bool) -> list[str]:
     kinds = {True: " (thing)", False: " (stuff)"} if things else {True: "", False: ""}
     return [f"{item.name!r}{kinds[item.isthing]}" for item in categories.items]
+
+
+def spoken(name: str) -> str:
+    """A category's name as a caption has it: COCO's ``sky-other-merged`` is ``sky``, ``door-stuff`` is ``door``."""
+    return _MARKS.sub("", name) or name

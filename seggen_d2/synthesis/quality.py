@@ -9,6 +9,7 @@ import numpy as np
 
 from seggen_d2.foundation.errors import check_range
 from seggen_d2.segmentation import Categories, histogram
+from seggen_d2.segmentation.categories import spoken
 from seggen_d2.segmentation.mask_codec import Decoded
 
 
@@ -78,4 +79,5 @@ def _unnamed(held: np.ndarray, caption: str, categories: Categories, options: Qu
 
 def named_categories(caption: str, categories: Categories) -> list[int]:
     """Ids of the categories whose name, or its plural, stands in the caption."""
-    return [i for i, name in enumerate(categories.names) if re.search(rf"\b{re.escape(name)}s?\b", caption, re.IGNORECASE)]
+    words = [re.escape(spoken(name)) for name in categories.names]
+    return [i for i, word in enumerate(words) if re.search(rf"\b{word}s?\b", caption, re.IGNORECASE)]
