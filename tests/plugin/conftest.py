@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from multiprocessing.pool import ThreadPool
 
 import pytest
 
@@ -25,3 +26,13 @@ class Skipped(pytest.Module):
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path, parent):
     return None if HAS_DETECTRON2 else Skipped.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(autouse=True)
+def panopticapi_in_threads(monkeypatch):
+    """panopticapi forks a process a core; a fork of this one, which has threads, may hang on a lock that one of them held."""
+    if importlib.util.find_spec("panopticapi"):
+        import panopticapi.evaluation
+
+        pools = types.SimpleNamespace(cpu_count=lambda: 1, Pool=ThreadPool)
+        monkeypatch.setattr(panopticapi.evaluation, "multiprocessing", pools)
