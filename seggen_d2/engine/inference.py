@@ -10,14 +10,13 @@ import torch
 
 from seggen_d2.evaluation.saving import SAVERS
 from seggen_d2.evaluation.scores import Scores, plain
+from seggen_d2.evaluation.tasks import OF_PANOPTIC, Task
 from seggen_d2.modeling import Mask2Former
 from seggen_d2.sources.dataset_file import Source
 
 from .results import Output, prediction, tasks_of
 
-MAIN = {"panoptic": "PQ", "semantic": "mIoU", "instance": "AP"}  # the figure that a model is judged by: the first that it gives
 COLUMN = {"PQ": "PQ", "mIoU": "IoU", "AP": "AP"}
-OF_PANOPTIC = {"semantic": {"mIoU": "mIoU_pan"}, "instance": {"AP": "AP_pan^Th"}}  # the names that the paper gives them
 
 
 @torch.no_grad()
@@ -69,13 +68,13 @@ def evaluate(
     for saver in savers.values():
         saver.close()
     found = {kind: task.scores(counted[kind]) for kind, task in tasks.items()}
-    return {"dataset": source.name, "task": source.task, "images": len(records), **figures_of(found)}
+    return {"dataset": source.name, "task": source.task, "images": len(records), **figures_of(found, tasks)}
 
 
-def figures_of(found: dict[str, Scores]) -> dict[str, Any]:
-    """What :func:`evaluate` tells of the scores of each kind of result."""
+def figures_of(found: dict[str, Scores], tasks: dict[str, Task]) -> dict[str, Any]:
+    """What :func:`evaluate` tells of the scores of each kind of result; a model is judged by the first kind that it gives."""
     first, names = next(iter(found)), OF_PANOPTIC if "panoptic" in found else {}
     told = {names.get(kind, {}).get(name, name): value for kind, scores in found.items() for name, value in plain(scores.figures).items()}
-    main = MAIN[first]
+    main = tasks[first].rank
     semantic = {"miou": told[main], "pixel_accuracy": told["pACC"]} if main == "mIoU" else {}
     return {"metric": main, "value": told[main], **semantic, "per_class": plain(found[first].per_class[COLUMN[main]]), "figures": told}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seggen_d2.evaluation.instances import Detection, encode_object
-from seggen_d2.evaluation.tasks import InstanceTask, PanopticTask, SemanticTask, Task
+from seggen_d2.evaluation.tasks import TASKS, Task
 from seggen_d2.modeling import Outputs
 from seggen_d2.segmentation.masks import Segment, SegmentMask
 from seggen_d2.sources.dataset_file import Source
@@ -33,14 +33,14 @@ def objects_of(output: Output) -> list[Detection]:
     return [Detection(category, score, encode_object(mask)) for category, score, mask in rows]
 
 
-KINDS = {"panoptic": (PanopticTask, segments_of), "semantic": (SemanticTask, labels_of), "instance": (InstanceTask, objects_of)}
+READERS = {"panoptic": segments_of, "semantic": labels_of, "instance": objects_of}
 
 
 def tasks_of(outputs: Outputs, source: Source) -> dict[str, Task]:
     """What can be scored of a model's results, by kind; the first is what it is judged by."""
-    return {kind: task(source) for kind, (task, _) in KINDS.items() if getattr(outputs, kind)}
+    return {kind: TASKS[kind][0](source) for kind in READERS if getattr(outputs, kind)}
 
 
 def prediction(kind: str, output: Output) -> Any:
     """What the task of a kind scores."""
-    return KINDS[kind][1](output)
+    return READERS[kind](output)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seggen_d2.evaluation.tasks import TASKS
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mapping import InstanceTargets, PanopticTargets, SemanticTargets, TargetGenerator
 from seggen_d2.segmentation import Categories
@@ -33,7 +34,6 @@ MAPPERS = {
     "coco_panoptic_lsj": TaskOfMapper("panoptic", lambda categories: PanopticTargets(), large_scale=True),
     "coco_instance_lsj": TaskOfMapper("instance", lambda categories: InstanceTargets(drop_empty=True), large_scale=True),
 }
-MEASURED = {"semantic": ("semantic",), "panoptic": ("panoptic", "semantic", "instance"), "instance": ("instance",)}  # by data of each task
 
 
 def measured(task: str, wanted: dict[str, bool]) -> dict[str, bool]:
@@ -42,9 +42,10 @@ def measured(task: str, wanted: dict[str, bool]) -> dict[str, bool]:
     Raises:
         SegGenError: none can.
     """
-    found = {kind: on and kind in MEASURED[task] for kind, on in wanted.items()}
+    possible = sorted((kind for kind, (_, _, tasks) in TASKS.items() if task in tasks), key=lambda kind: kind != task)
+    found = {kind: on and kind in possible for kind, on in wanted.items()}
     if not any(found.values()):
-        keys = [f"{kind.upper()}_ON" for kind in MEASURED[task]]
+        keys = [f"{kind.upper()}_ON" for kind in possible]
         raise SegGenError(f"a model of {task} segmentation would get no metrics", expected=f"one at least of MODEL.MASK_FORMER.TEST's {', '.join(keys)}",
                           found=", ".join(f"{kind.upper()}_ON: {on}" for kind, on in wanted.items()), remedy=f"set {keys[0]} to True")
     return found

@@ -19,7 +19,7 @@ from seggen_d2.sources import Source, load_dataset
 
 from .scores import Scores, check_classes
 from .tables import scores_table
-from .tasks import Task, open_task
+from .tasks import OF_PANOPTIC, Task, open_task
 
 MISSING = ("error", "skip", "empty")
 DATASETS = "datasets"  # the folder below the current one where datasets are looked for by name
@@ -110,9 +110,9 @@ def _others(
     found: list[tuple[Task, dict[str, str]]] = []
     if instances:
         truth = open_dataset(instance_dataset, "instance") if instance_dataset else source
-        found.append((open_task("instance", instances, truth), {"AP": "AP_pan^Th"}))
+        found.append((open_task("instance", instances, truth), OF_PANOPTIC["instance"]))
     if semantic:
-        found.append((open_task("semantic", semantic, source, ratio=0), {"mIoU": "mIoU_pan"}))
+        found.append((open_task("semantic", semantic, source, ratio=0), OF_PANOPTIC["semantic"]))
     return found
 
 

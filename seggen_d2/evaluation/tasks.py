@@ -27,6 +27,7 @@ from .scores import Scores
 from .semantic import RATIO, SemanticScorer
 
 ID_ZERO = "an annotation has the id 0: pycocotools, run on this JSON, never takes it for found; here it counts as any other"
+OF_PANOPTIC = {"semantic": {"mIoU": "mIoU_pan"}, "instance": {"AP": "AP_pan^Th"}}  # the paper's names of a panoptic model's other figures
 SHOWN = 0.5  # the score from which a detection is drawn
 
 

@@ -127,15 +127,18 @@ class _Draw:
         self.object += 1
 
     def polygon(self, name: str, points: list[tuple[float, float]]) -> None:
-        for draw, fill in zip(self.draws, (CATEGORIES.names.index(name), self.object), strict=True):
-            draw.polygon([(x * self.side, y * self.side) for x, y in points], fill=fill)
+        self._fill("polygon", name, [(x * self.side, y * self.side) for x, y in points])
 
     def box(self, name: str, x0: float, y0: float, x1: float, y1: float) -> None:
         self.polygon(name, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
 
     def ellipse(self, name: str, x0: float, y0: float, x1: float, y1: float) -> None:
+        self._fill("ellipse", name, [v * self.side for v in (x0, y0, x1, y1)])
+
+    def _fill(self, shape: str, name: str, places: list) -> None:
+        """The shape on both maps, in the category's id and the object's number."""
         for draw, fill in zip(self.draws, (CATEGORIES.names.index(name), self.object), strict=True):
-            draw.ellipse([v * self.side for v in (x0, y0, x1, y1)], fill=fill)
+            getattr(draw, shape)(places, fill=fill)
 
     def balloon(self, rng: np.random.Generator, horizon: float) -> None:
         x, y, r = rng.uniform(0.1, 0.9), rng.uniform(0.08, horizon - 0.12), rng.uniform(0.07, 0.13)
