@@ -16,7 +16,8 @@ BARE += ['pyarrow<26; python_version < "3.13"', 'pyarrow; python_version >= "3.1
 IMAGES = ["opencv-python-headless", "psutil"]
 # peft holds the LoRA adapters that 24 GB cards train, and the distilled ones that sample in 4 to 8 steps.
 GENERATE = [*IMAGES, "torch>=2.4", "diffusers>=0.36", "transformers>=5.0", "accelerate>=1.0", "safetensors", "tokenizers", "peft>=0.17"]
-TRAIN = [*IMAGES, "torch>=2.4", "transformers>=5.9", "accelerate>=1.0", "safetensors", "pycocotools", "scipy"]
+# torchmetrics counts FID and KID from features of any module; the usual packages for it need torchvision.
+TRAIN = [*IMAGES, "torch>=2.4", "transformers>=5.9", "accelerate>=1.0", "safetensors", "pycocotools", "scipy", "torchmetrics>=1.4"]
 # Beside a Detectron2, which brings torch, pycocotools and an opencv: what SegGenMask2Former needs on top.
 PLUGIN = ["transformers>=5.9", "safetensors", "scipy"]
 RAY = ["ray[data]>=2.30"]
