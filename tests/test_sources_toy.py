@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -10,9 +14,11 @@ from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.sources import load_dataset
 from seggen_d2.sources.masks import read_labelled
 from seggen_d2.sources.toy import CATEGORIES, STUFF, toy_scene
-from seggen_d2.sources.toy_folder import FIRST, write_toy_folder
+from seggen_d2.sources.toy_folder import FIRST, MOST, write_toy_folder
+from seggen_d2.sources.toy_unseen import unseen_scene
 
 SCENES = range(40)
+ROOT = Path(__file__).parents[1]
 
 
 def test_a_toy_scene_is_a_function_of_its_number():
@@ -52,6 +58,50 @@ def test_a_folder_reads_as_the_scenes_that_were_drawn(tmp_path, task):
         for found, drawn in zip(mask.objects, scene.mask("instance").objects, strict=True):
             assert found.category_id == drawn.category_id - len(STUFF)
             assert (found.mask | drawn.mask == found.mask).all()  # polygons fill holes
+
+
+@pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])
+def test_an_unseen_folder_has_the_categories_of_the_others_and_another_look(tmp_path, task):
+    source, seen = (load_dataset(write_toy_folder(tmp_path / split, split, 8, task=task), task) for split in ("unseen", "test"))
+    assert source.name == "toy_unseen" and source.categories == seen.categories and len(source.records()) == 8
+    for number, record in enumerate(source.records()):
+        scene, (image, mask) = unseen_scene(FIRST["unseen"] + number), read_labelled(record, source)
+        assert (image == scene.image).all() and record["attributes"] == scene.attributes
+        if task != "instance":
+            assert (mask.labels() == scene.labels).all()
+
+
+def test_an_unseen_scene_is_labelled_as_drawn_and_painted_as_no_labelled_scene_is():
+    for number in SCENES:
+        scene, plain = unseen_scene(number), toy_scene(number, world=1)
+        assert (scene.labels == plain.labels).all() and (scene.objects == plain.objects).all()
+        assert (unseen_scene(number).image == scene.image).all() and scene.image.shape == plain.image.shape
+        assert np.abs(scene.image.astype(float) - plain.image).mean() > 10
+
+
+def test_scenes_of_one_split_never_meet_those_of_another(tmp_path):
+    from seggen_d2.generators.training.base import TOY_FIRST
+
+    starts = sorted([*FIRST.values(), TOY_FIRST])
+    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) >= MOST
+    with pytest.raises(SegGenError, match="count is out of range"):
+        write_toy_folder(tmp_path, "train", MOST + 1)
+    with pytest.raises(SegGenError, match="split is not known"):
+        write_toy_folder(tmp_path, "unsen", 1)
+
+
+def test_the_script_adds_unseen_scenes_and_leaves_the_others_as_they_were(tmp_path):
+    def content() -> dict[Path, bytes]:
+        words = ["--output", str(tmp_path), "--train", "2", "--test", "2", "--size", "24"]
+        subprocess.run([sys.executable, str(ROOT / "datasets/prepare_toy.py"), *words, *extra], check=True, capture_output=True)
+        return {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+    extra: list[str] = []
+    before = content()
+    extra = ["--unseen", "3"]
+    after = content()
+    assert {file.relative_to(tmp_path).parts[0] for file in after.keys() - before.keys()} == {"unseen"}
+    assert {file: after[file] for file in before} == before and len(load_dataset(tmp_path / "unseen/dataset.yaml").records()) == 3
 
 
 def test_written_again_nothing_changes(tmp_path):

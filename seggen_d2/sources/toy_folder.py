@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 from tqdm import tqdm
 
-from seggen_d2.foundation.errors import check_choice
+from seggen_d2.foundation.errors import check_choice, check_range
 from seggen_d2.foundation.files import write_aside, write_bytes, write_json
 from seggen_d2.segmentation import label_map_png
 from seggen_d2.segmentation.masks import InstanceMask, SegmentMask
@@ -19,8 +19,10 @@ from seggen_d2.segmentation.outlines import box_of, polygons_from_mask
 from seggen_d2.segmentation.panoptic import panoptic_png
 
 from .toy import CATEGORIES, STUFF, ToyScene, toy_scene
+from .toy_unseen import unseen_scene
 
-FIRST = {"train": 0, "val": 100_000, "test": 200_000}  # scenes of different splits never meet
+MOST = 100_000  # scenes a split
+FIRST = {"train": 0, "val": MOST, "test": 2 * MOST, "unseen": 3 * MOST}  # scenes of different splits never meet
 
 
 def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, task: str = "semantic") -> Path:
@@ -28,8 +30,8 @@ def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, ta
 
     Args:
         folder: of one split and task.
-        split: ``train``, ``val`` or ``test``.
-        count: scenes.
+        split: ``train``, ``val``, ``test``, or ``unseen``: scenes of another look.
+        count: scenes, up to ``MOST``.
         size: pixels a side.
         task: ``semantic`` (label maps), ``panoptic`` or ``instance`` (COCO's formats; polygons fill the holes of objects).
 
@@ -37,13 +39,15 @@ def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, ta
         The dataset's YAML file.
 
     Raises:
-        SegGenError: the task is not known.
+        SegGenError: the task or the split is not known, or scenes would be those of another split.
     """
     write_labels = WRITERS[check_choice("task", task, tuple(WRITERS))]
+    check_range("count", count, 0, MOST)
+    first, draw = FIRST[check_choice("split", split, tuple(FIRST))], unseen_scene if split == "unseen" else toy_scene
     scenes: dict[str, ToyScene] = {}
     for i in tqdm(range(count), desc=f"toy {split}", unit="scene"):
         name = f"{split}_{i:05d}"
-        scenes[name] = toy_scene(FIRST[split] + i, size=size)
+        scenes[name] = draw(first + i, size=size)
         file = folder / "images" / f"{name}.png"
         if not file.exists():
             with write_aside(file) as aside:
