@@ -1,0 +1,55 @@
+"""What either engine leaves in ``OUTPUT_DIR`` for other tools, ``metrics_final.json``, and the lines that tell it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seggen_d2.foundation.files import write_json
+from seggen_d2.modeling.finished import FINALS
+
+METRICS = "metrics_final.json"
+CHECKPOINTS = ("stage-*/checkpoint-*", "stage-*/model_*.pth", "model_*.pth", *FINALS.values())  # what a training leaves
+SHOWN = ("PQ_th", "PQ_st", "AP_pan^Th", "mIoU_pan", "AP50")  # beside the main figure, where a model has them
+
+
+def holds_training(folder: str | os.PathLike) -> bool:
+    """Whether a training wrote, or writes, to ``folder``: its metrics and its config are that training's."""
+    return any(any(Path(folder).glob(pattern)) for pattern in CHECKPOINTS)
+
+
+def write_evaluation(folder: str | os.PathLike, metrics: Mapping[str, Any]) -> bool:
+    """Tell what ``--eval-only`` found, and write it to ``FOLDER/metrics_final.json``, where no training has its own.
+
+    Args:
+        metrics: the figures of the first test set, ``others`` and ``multi_scale``.
+
+    Returns:
+        Whether they were written.
+    """
+    tell(metrics)
+    if holds_training(folder):
+        print(f"not written: {Path(folder) / METRICS} is the training's; an evaluation with an OUTPUT_DIR of its own is written there")
+        return False
+    write_json(Path(folder) / METRICS, metrics)
+    return True
+
+
+def tell(metrics: Mapping[str, Any]) -> None:
+    """Print a line for each test set, and one for each at several scales."""
+    several = metrics.get("multi_scale")
+    for one in (metrics, *metrics.get("others", ())):
+        print(line_of(one, one["dataset"]))
+    for one in (several, *several.get("others", ())) if several else ():
+        print(line_of(one, f"{one['dataset']}, multi-scale"))
+
+
+def line_of(metrics: Mapping[str, Any], name: str) -> str:
+    """The main figure, other figures that are usually told, and the main figure of each category."""
+    shown = {name: "-" if value is None else f"{value:.1f}" for name, value in metrics["per_class"].items()}
+    rows = ", ".join(f"{name} {text}" for name, text in shown.items())
+    others = "".join(f", {name} {value:.2f}" for name, value in metrics["figures"].items() if name in SHOWN and value is not None)
+    value = "-" if metrics["value"] is None else f"{metrics['value']:.2f}"
+    return f"{name}: {metrics['metric']} {value}{others} ({rows})"

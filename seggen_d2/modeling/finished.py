@@ -1,0 +1,45 @@
+"""Where a finished run keeps its final model: a run's folder stands for it wherever weights are named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from seggen_d2.foundation.errors import SegGenError
+
+FINALS = {"transformers": "model_final", "detectron2": "model_final.pth"}  # by engine
+_BEGUN = ("stage-*", "checkpoint-*", "model_*.pth", "last_checkpoint", "metrics.json", "metrics_final.json")
+
+
+def final_model(weights: str | os.PathLike, engine: str = "transformers") -> str:
+    """What ``MODEL.WEIGHTS`` stands for: of a finished run's folder its final model, of anything else itself.
+
+    Args:
+        weights: a file, an address, a checkpoint's folder, or a run's (``OUTPUT_DIR`` of a training).
+        engine: a key of ``FINALS``, which is to read it.
+
+    Raises:
+        SegGenError: the folder is of a run that did not finish, or of another engine's.
+    """
+    folder = Path(weights)
+    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+        return str(weights)
+    if (folder / FINALS[engine]).exists():
+        return str(folder / FINALS[engine])
+    for other, name in FINALS.items():
+        if (folder / name).exists():
+            raise SegGenError(
+                f"MODEL.WEIGHTS: {folder} holds a run of the {other} engine",
+                expected=f"a run of the {engine} engine, which ends with {FINALS[engine]}",
+                found=name,
+                remedy=f"set SEGGEN.ENGINE {other}, or name {folder / name} itself, which the {engine} engine reads as well",
+            )
+    begun = sorted({path.name for pattern in _BEGUN for path in folder.glob(pattern)})
+    if begun:
+        raise SegGenError(
+            f"MODEL.WEIGHTS: {folder} holds no finished run",
+            expected=f"{FINALS[engine]} in it, which is written at the end of a training",
+            found=", ".join(begun[-8:]),
+            remedy="let its training finish (its own command goes on), or name one of its checkpoints",
+        )
+    return str(weights)
