@@ -24,6 +24,7 @@ from seggen_d2.sources.preparing.coco import CocoPart, prepare_coco
 from seggen_d2.sources.preparing.color_table import read_color_table
 from seggen_d2.sources.preparing.configs import ConfigOptions, iterations, write_configs
 from seggen_d2.sources.preparing.folder import FolderOptions, prepare_folder
+from seggen_d2.sources.preparing.settings import SETTINGS
 from seggen_d2.sources.splits import split_ids
 
 ROOT = Path(__file__).parents[1]
@@ -379,7 +380,7 @@ def test_configs_open_and_edits_stay(tmp_path, monkeypatch, task):
         made = prepare_folder(FolderOptions("mine", str(tmp_path / "images"), "", str(tmp_path / "instance.json"), val_share=0.3), tmp_path / "out")
     files = write_configs(made, ConfigOptions("mine", str(ROOT / "configs"), batch=4))
     generators = ["mask2img", "mask2img-24gb", "text2mask", "text2mask-24gb"]
-    assert sorted(file.stem for file in files) == sorted([*generators, "real", "real+seggen", "synthesis", "synthesis-full"])
+    assert sorted(file.stem for file in files) == sorted([*generators, "real", *SETTINGS, "synthesis", "synthesis-full"])
     real = yaml.safe_load((tmp_path / "out" / "real.yaml").read_text())
     assert real["MODEL"]["SEM_SEG_HEAD"]["NUM_CLASSES"] == len(made.categories) and real["SOLVER"]["IMS_PER_BATCH"] == 4
     assert real["SOLVER"]["BASE_LR"] == 2.5e-5 and all(Path(file).is_file() for file in real["SEGGEN"]["DATASETS"])
@@ -393,6 +394,28 @@ def test_configs_open_and_edits_stay(tmp_path, monkeypatch, task):
     (tmp_path / "out" / "real+seggen.yaml").unlink()
     assert [file.stem for file in write_configs(made, ConfigOptions("mine", str(ROOT / "configs")))] == ["real+seggen"]
     assert (tmp_path / "out" / "real.yaml").read_text() == "edited: true\n"
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_every_setting_of_the_toy_world_is_written_and_trains_as_long_as_the_baseline(tmp_path, monkeypatch, small):
+    pytest.importorskip("fvcore")
+    from seggen_d2.engine.config import load_config
+
+    monkeypatch.chdir(ROOT)
+    write_folder(tmp_path)
+    made = prepare_folder(options(tmp_path), tmp_path / "out")
+    write_configs(made, ConfigOptions("mine", str(ROOT / "configs"), batch=8, small=small))
+    toys = {file.stem: load_config(file)[0] for file in (ROOT / "configs/toy").glob("*.yaml") if file.stem in ("real", *SETTINGS)}
+    assert set(toys) == {"real", *SETTINGS}
+    length, rate = (load_config(tmp_path / "out/real.yaml")[0].SOLVER[key] for key in ("MAX_ITER", "BASE_LR"))
+    for name, toy in toys.items():
+        cfg, _ = load_config(tmp_path / "out" / f"{name}.yaml")
+        assert [Path(bank).name for bank in cfg.SEGGEN.BANKS] == [Path(bank).name for bank in toy.SEGGEN.BANKS]
+        assert [stage["P_AUG"] for stage in cfg.SEGGEN.STAGES] == [stage["P_AUG"] for stage in toy.SEGGEN.STAGES]
+        if cfg.SEGGEN.BANKS and not cfg.SEGGEN.STAGES:
+            assert cfg.SEGGEN.P_AUG == toy.SEGGEN.P_AUG
+        assert sum(stage["ITERATIONS"] for stage in cfg.SEGGEN.STAGES) == (length if cfg.SEGGEN.STAGES else 0) and length == cfg.SOLVER.MAX_ITER
+        assert f"output/mine/runs/{name}-seed0" == cfg.OUTPUT_DIR and all(stage.get("BASE_LR", rate) <= rate for stage in cfg.SEGGEN.STAGES)
 
 
 @pytest.mark.parametrize("small", [False, True])

@@ -1,4 +1,4 @@
-"""Configs of one's own dataset: segmenter with and without banks, both generators, the pilot synthesis."""
+"""Configs of one's own dataset: the segmenter in all settings, both generators, the pilot synthesis."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.options import merge
 
 from .prepared import Prepared, shown, write_yaml
+from .settings import SETTINGS
 
 # Mask2Former's own schedules at batch 16: 90K iterations for Cityscapes' 2,975 photos, 160K for ADE20K's 20,210, 368,750
 # for COCO's 118,287. They grow about as the square root of the photos; each task's own reference gives the factor.
@@ -81,8 +82,8 @@ def iterations(task: str, photos: int, batch: int) -> int:
 
 
 def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
-    """Write ``real.yaml``, ``real+seggen.yaml``, ``text2mask.yaml``, ``mask2img.yaml``, their 24 GB forms, ``synthesis.yaml``
-    (the pilot) and ``synthesis-full.yaml``.
+    """Write ``real.yaml`` and each of :data:`SETTINGS`, ``text2mask.yaml``, ``mask2img.yaml``, their 24 GB forms,
+    ``synthesis.yaml`` (the pilot) and ``synthesis-full.yaml``.
 
     Files that are there already are left: they may have been edited.
 
@@ -98,17 +99,18 @@ def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
                           remedy="run the script from the repository's datasets/ folder")
     files = {
         "real": _real(made, options, base),
-        "real+seggen": _swap(made, options),
         "synthesis": _synthesis(made, options, "synthesis", "own-pilot", "banks"),
         "synthesis-full": _synthesis(made, options, "synthesis-full", options.generators, "full"),
     }
     for kind in GENERATORS:
         for size in ("", "-24gb"):
             files[kind + size] = _generator(made, options, kind, size)
+    if options.small:
+        files = {name: (header, _smaller(name, values, made.photos["train"])) for name, (header, values) in files.items()}
+    files |= {name: _setting(made, options, name, files["real"][1]["SOLVER"]) for name in SETTINGS}
     paths = []
     for name, (header, values) in files.items():
         header = [*header, "Written by --small: a few iterations at a small size, to show that the command runs, no more."] if options.small else header
-        values = _smaller(name, values, made.photos["train"]) if options.small else values
         path = made.output / f"{name}.yaml"
         if not path.exists():
             write_yaml(path, values, header)
@@ -118,8 +120,6 @@ def write_configs(made: Prepared, options: ConfigOptions) -> list[Path]:
 
 def _smaller(name: str, values: dict[str, Any], photos: int) -> dict[str, Any]:
     """Of ``ConfigOptions.small``; generators hold half of a few photos out, and of fewer than four none."""
-    if name == "real+seggen":  # starts from real.yaml
-        return values
     kind = _KINDS.get(name, "generator")
     few = {"validation": {"every": 0}} if kind == "generator" and photos < 4 else {}
     return merge(merge(values, SMALL[kind]), few)
@@ -153,11 +153,11 @@ def _real(made: Prepared, options: ConfigOptions, base: Path) -> tuple[list[str]
     return header, values
 
 
-def _swap(made: Prepared, options: ConfigOptions) -> tuple[list[str], dict[str, Any]]:
-    header = [f"python tools/train_net.py --config-file {shown(made.output / 'real+seggen.yaml')} --num-gpus 2",
-              "60% of the samples are swapped for synthetic ones; all else is as in real.yaml."]
-    banks = [f"output/{options.name}/banks/{strategy}" for strategy in ("masksyn", "imgsyn")]
-    return header, {"_BASE_": "real.yaml", "OUTPUT_DIR": f"output/{options.name}/runs/real+seggen-seed0", "SEGGEN": {"BANKS": banks, "P_AUG": 0.6}}
+def _setting(made: Prepared, options: ConfigOptions, name: str, solver: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    header = [f"python tools/train_net.py --config-file {shown(made.output / f'{name}.yaml')} --num-gpus 2",
+              f"{SETTINGS[name].words} All else is as in real.yaml."]
+    keys = SETTINGS[name].keys(options.name, solver["MAX_ITER"], solver["BASE_LR"])
+    return header, {"_BASE_": "real.yaml", "OUTPUT_DIR": f"output/{options.name}/runs/{name}-seed0", "SEGGEN": keys}
 
 
 def _generator(made: Prepared, options: ConfigOptions, kind: str, size: str) -> tuple[list[str], dict[str, Any]]:
