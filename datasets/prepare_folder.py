@@ -3,9 +3,10 @@
 
 Give photos with single-channel PNG masks of ids, or RGB masks with a table of their colours, or a COCO JSON (instance or
 panoptic). Every mask is checked: its size, its ids. OUTPUT gets train.yaml and val.yaml, converted masks where they must
-be converted (photos are never copied), and configs for all that follows: real.yaml and real+seggen.yaml (the segmenter),
-text2mask.yaml and mask2img.yaml (the generators; -24gb for one 24 GB GPU), synthesis.yaml (a pilot
-bank) and synthesis-full.yaml. The same command again does nothing twice, and goes on after a stop.
+be converted (photos are never copied), and configs for all that follows: real.yaml and real+seggen.yaml (the segmenter;
+real+imgsyn, real+masksyn, synthetic and pretrain-finetune.yaml beside them), text2mask.yaml and mask2img.yaml (the
+generators; -24gb for one 24 GB GPU), synthesis.yaml (a pilot bank) and synthesis-full.yaml. The same command again does
+nothing twice, and goes on after a stop.
 """
 
 from __future__ import annotations
