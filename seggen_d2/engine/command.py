@@ -15,13 +15,13 @@ from .checkpoint import iteration_of, load_network
 from .config import differences, save_config, to_dict
 from .from_config import experiment
 from .plan import plan
-from .run import FINAL, Experiment, Stopped, evaluate_run, finish, position, rank_and_size, train
+from .run import FINAL, Experiment, Stopped, finish, position, rank_and_size, results_of, train
+from .run_folder import METRICS, tell, write_evaluation
 
 __all__ = ["Stopped", "train_net"]
 
 logger = logging.getLogger(__name__)
 SAVED = "config.yaml"
-SHOWN = ("PQ_th", "PQ_st", "AP_pan^Th", "mIoU_pan", "AP50")  # beside the main figure, where a model has them
 
 
 def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dry_run: bool = False) -> None:
@@ -41,21 +41,21 @@ def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dr
     if eval_only:
         load_network(run.model, cfg.MODEL.WEIGHTS or run.folder / FINAL)
         run.model.to(cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu"))
-        for metrics in evaluate_run(run, run.predictions):
-            _tell(metrics)
+        if write_evaluation(run.folder, results_of(run)):
+            save_config(cfg, run.folder / SAVED)
         return
     if dry_run:
         print(plan(run))
         return
     check_folder(cfg, run, resume)
-    if (run.folder / "metrics_final.json").exists() and (run.folder / FINAL).exists() and _is_over(run):
+    if (run.folder / METRICS).exists() and (run.folder / FINAL).exists() and _is_over(run):
         print(f"{run.folder} holds this run, finished")
-        _tell(read_json(run.folder / "metrics_final.json"))
+        tell(read_json(run.folder / METRICS))
         return
     save_config(cfg, run.folder / SAVED)
     seconds = train(run)
     if is_first:
-        _tell(finish(run, seconds))
+        tell(finish(run, seconds))
 
 
 def check_folder(cfg: CfgNode, run: Experiment, resume: bool) -> None:
@@ -87,10 +87,3 @@ def _is_over(run: Experiment) -> bool:
         and iteration_of(checkpoint) >= run.stages[number].iterations
     )
 
-
-def _tell(metrics: dict) -> None:
-    shown = {name: "-" if value is None else f"{value:.1f}" for name, value in metrics["per_class"].items()}
-    rows = ", ".join(f"{name} {text}" for name, text in shown.items())
-    others = "".join(f", {name} {value:.2f}" for name, value in metrics["figures"].items() if name in SHOWN and value is not None)
-    value = "-" if metrics["value"] is None else f"{metrics['value']:.2f}"
-    print(f"{metrics['dataset']}: {metrics['metric']} {value}{others} ({rows})")

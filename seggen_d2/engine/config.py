@@ -25,6 +25,7 @@ from .dialects import (
     names_architecture,
     not_done,
 )
+from .multi_scale import check_sizes
 from .tasks import MAPPERS
 
 _MANY = 10**9
@@ -47,6 +48,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "TEST.EVAL_PERIOD": (0, _MANY),
     "TEST.DETECTIONS_PER_IMAGE": (1, 10**6),
     "TEST.IMS_PER_BATCH": (1, 10**6),
+    "TEST.AUG.MAX_SIZE": (1, _MANY),
     "DATALOADER.NUM_WORKERS": (0, 1024),
     "SEED": (0, 2**32 - 1),
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": (0, 1),
@@ -160,6 +162,7 @@ def check_values(cfg: CfgNode, under: str | tuple[str, ...] = "") -> None:
             expected="parts of equal size",
             found=f"{cfg.SOLVER.IMS_PER_BATCH} images in {cfg.SOLVER.ACCUMULATE} parts",
         )
+    check_sizes(cfg.TEST.AUG.MIN_SIZES)
 
 
 def to_dict(node: Any) -> Any:

@@ -119,6 +119,11 @@ _C.TEST.DETECTIONS_PER_IMAGE = 100  # objects an image at most
 _C.TEST.EVAL_PERIOD = 0  # iterations between evaluations on DATASETS.TEST[0]; 0 evaluates at the end alone
 _C.TEST.SAVE_PREDICTIONS = False  # write predictions/DATASET/, for tools/evaluate.py (ours)
 _C.TEST.IMS_PER_BATCH = 1  # images at once (ours)
+_C.TEST.AUG = CfgNode()
+_C.TEST.AUG.ENABLED = False  # multi-scale testing beside the plain one, in the end and with --eval-only; semantic alone
+_C.TEST.AUG.MIN_SIZES = [400, 500, 600, 700, 800, 900, 1000, 1100, 1200]  # pixels of the shortest edge, all are averaged
+_C.TEST.AUG.MAX_SIZE = 4000  # pixels of the longest edge at most
+_C.TEST.AUG.FLIP = True  # average over left and right as well
 
 _C.SEGGEN = CfgNode()
 _C.SEGGEN.ENGINE = "auto"  # auto | transformers | detectron2

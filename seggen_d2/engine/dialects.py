@@ -98,7 +98,6 @@ ALWAYS: dict[str, Any] = {
     "SOLVER.BASE_LR_END": 0.0,
     "SOLVER.RESCALE_INTERVAL": False,
     "SOLVER.POLY_LR_CONSTANT_ENDING": 0.0,
-    "TEST.AUG.ENABLED": False,
     "TEST.PRECISE_BN.ENABLED": False,
 }
 
@@ -122,7 +121,6 @@ _NO_BEARING = frozenset(
         "DATALOADER": ["REPEAT_THRESHOLD", "REPEAT_SQRT"],
         "DATASETS": [f"{kind}_{part}" for kind in _PROPOSALS for part in ("TRAIN", "TEST")],
         "TEST": ["EXPECTED_RESULTS", "KEYPOINT_OKS_SIGMAS"],
-        "TEST.AUG": ["MIN_SIZES", "MAX_SIZE", "FLIP"],
         "TEST.PRECISE_BN": ["NUM_ITER"],
     }.items()
     for name in names

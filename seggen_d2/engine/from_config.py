@@ -22,6 +22,7 @@ from seggen_d2.sources.dataset_file import Source
 
 from .checkpoint import load_backbone
 from .datasets import DatasetRegistry, check_no_leak, open_banks
+from .multi_scale import MultiScale, check_semantic
 from .run import Experiment
 from .tasks import MAPPERS, TaskOfMapper, measured, with_objects
 from .trainer import SolverOptions
@@ -43,8 +44,10 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
     banks = _banks(cfg, train, tests) if training and any(stage.p_aug > 0 for stage in stages) else []
     categories = train[0].categories
     check_classes(cfg, categories)
+    model = build_model(cfg, categories, _outputs(cfg, categories))
     return Experiment(
-        model=build_model(cfg, categories, _outputs(cfg, categories)),
+        model=model,
+        multi_scale=_multi_scale(cfg, model, tests),
         weights=cfg.MODEL.WEIGHTS,
         banks=banks,
         predictions=Path(cfg.OUTPUT_DIR) / "predictions" if cfg.TEST.SAVE_PREDICTIONS else None,
@@ -121,6 +124,14 @@ def _outputs(cfg: CfgNode, categories: Categories) -> Outputs:
     )
 
 
+def _multi_scale(cfg: CfgNode, model: Mask2Former, tests: list[Source]) -> MultiScale | None:
+    aug = cfg.TEST.AUG
+    if not aug.ENABLED:
+        return None
+    check_semantic({test.name: test.task for test in tests}, model.outputs.semantic)
+    return MultiScale(model, aug.MIN_SIZES, aug.MAX_SIZE, aug.FLIP)
+
+
 def bank_folders(cfg: CfgNode) -> list[str]:
     """The folders and URLs of ``SEGGEN.BANKS``; a name that is neither is a bank in ``SEGGEN.BANK_ROOT``."""
     root = cfg.SEGGEN.BANK_ROOT
@@ -172,6 +183,7 @@ def build_model(cfg: CfgNode, categories: Categories, outputs: Outputs | None = 
         pixel_mean=cfg.MODEL.PIXEL_MEAN,
         pixel_std=cfg.MODEL.PIXEL_STD,
         size_divisibility=former.SIZE_DIVISIBILITY,
+        test_size=(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST),
         freeze_norm=cfg.MODEL.BACKBONE.FREEZE_NORM,
         outputs=outputs,
     )

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from seggen_d2.evaluation.saving import SAVERS
 from seggen_d2.evaluation.scores import Scores, plain
 from seggen_d2.evaluation.tasks import OF_PANOPTIC, Task
-from seggen_d2.modeling import Mask2Former
+from seggen_d2.modeling import Mask2Former, Outputs
 from seggen_d2.sources.dataset_file import Source
 
+from .multi_scale import MultiScale
 from .results import Output, prediction, tasks_of
 
 COLUMN = {"PQ": "PQ", "mIoU": "IoU", "AP": "AP"}
@@ -21,7 +23,7 @@ COLUMN = {"PQ": "PQ", "mIoU": "IoU", "AP": "AP"}
 
 @torch.no_grad()
 def predict(
-    model: Mask2Former,
+    model: Mask2Former | MultiScale,
     records: Sequence[dict[str, Any]],
     mapper: Callable[[dict[str, Any]], dict[str, Any]],
     *,
@@ -39,10 +41,11 @@ def predict(
 
 
 def evaluate(
-    model: Mask2Former,
+    model: Mask2Former | MultiScale,
     source: Source,
     mapper: Callable[[dict[str, Any]], dict[str, Any]],
     *,
+    outputs: Outputs | None = None,
     batch_size: int = 1,
     predictions: Path | None = None,
 ) -> dict[str, Any]:
@@ -50,16 +53,18 @@ def evaluate(
 
     Args:
         mapper: of test images. batch_size: images at once.
+        outputs: the results that the model gives; None asks it.
         predictions: a folder for the predictions, as :mod:`seggen_d2.evaluation.saving` writes and tools/evaluate.py reads them.
 
     Returns:
         ``dataset``, ``task``, ``images``; ``metric``, the name of the main figure (``mIoU``, ``PQ`` or ``AP``), ``value``
         and ``per_class``, which are its (of an mIoU also ``miou`` and ``pixel_accuracy``); ``figures``, all of them; None where one is not defined.
     """
-    tasks, records = tasks_of(model.outputs, source), source.records()
+    tasks, records = tasks_of(outputs or model.outputs, source), source.records()
     counted = {kind: task.none() for kind, task in tasks.items()}
     savers = {kind: SAVERS[kind](predictions, source) for kind in tasks} if predictions else {}
-    for record, output in predict(model, records, mapper, batch_size=batch_size):
+    results = predict(model, records, mapper, batch_size=batch_size)
+    for record, output in tqdm(results, desc=f"evaluating {source.name}", unit="image", total=len(records), leave=False, disable=None):
         for kind, task in tasks.items():
             predicted = prediction(kind, output)
             counted[kind] += task.score(record, predicted)

@@ -15,7 +15,8 @@ from seggen_d2.bank import Bank
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.measure import peak_rss_mb
 from seggen_d2.mixing import NumberedSampler, Stage
-from seggen_d2.modeling import Mask2Former
+from seggen_d2.modeling import Mask2Former, Outputs
+from seggen_d2.modeling.finished import FINALS
 from seggen_d2.sources.dataset_file import Source
 
 from .callbacks import EvaluateEvery, ProgressBar, StopOnSignal
@@ -23,9 +24,11 @@ from .checkpoint import iteration_of, last_checkpoint, load_network, save_networ
 from .inference import evaluate
 from .loader import train_loader
 from .log import JsonLines
+from .multi_scale import NAME_ENDS, MultiScale
+from .run_folder import METRICS
 from .trainer import SegmentationTrainer, SolverOptions
 
-FINAL = "model_final"
+FINAL = FINALS["transformers"]
 
 
 class Stopped(Exception):
@@ -45,6 +48,7 @@ class Experiment:
         folder: everything written goes here. banks: opened, for the plan.
         weights: a checkpoint folder, or "".
         predictions: folder for the test sets' predicted label maps.
+        multi_scale: the model tested at several sizes, in the end and beside the model as it is; None leaves that out.
     """
 
     model: Mask2Former
@@ -59,6 +63,7 @@ class Experiment:
     banks: Sequence[Bank] = ()
     weights: str = ""
     predictions: Path | None = None
+    multi_scale: MultiScale | None = None
 
 
 def position(folder: Path, stages: Sequence[Stage]) -> tuple[int, Path | None]:
@@ -147,32 +152,41 @@ def train_stage(run: Experiment, number: int, checkpoint: Path | None) -> None:
         )
 
 
-def evaluate_run(run: Experiment, predictions: Path | None = None) -> list[dict[str, Any]]:
-    """The metrics of every test set, the first first; label maps go to ``predictions/DATASET``."""
+def evaluate_run(run: Experiment, predictions: Path | None = None, *, multi_scale: bool = False) -> list[dict[str, Any]]:
+    """The metrics of every test set, the first first; predictions go to ``predictions/DATASET``, or with ``multi_scale`` ``DATASET_TTA``."""
+    model, outputs, end = (run.multi_scale, Outputs(), NAME_ENDS) if multi_scale else (run.model, run.model.outputs, "")
     return [
         evaluate(
-            run.model,
+            model,
             test,
             run.test_mapper,
+            outputs=outputs,
             batch_size=run.test_batch,
-            predictions=predictions / test.name if predictions else None,
+            predictions=predictions / f"{test.name}{end}" if predictions else None,
         )
         for test in run.tests
     ]
 
 
+def results_of(run: Experiment) -> dict[str, Any]:
+    """The figures of the first test set, those of the ``others`` and, where it is asked for, the same of ``multi_scale``; predictions are saved."""
+    first, *others = evaluate_run(run, run.predictions)
+    found = {**first, "others": others}
+    if run.multi_scale is not None:
+        first, *others = evaluate_run(run, run.predictions, multi_scale=True)
+        found["multi_scale"] = {**first, "others": others}
+    return found
+
+
 def finish(run: Experiment, seconds: float) -> dict[str, Any]:
     """Evaluate, by one process of several, and write ``metrics_final.json``: figures in percent, iterations, seconds, peak memory in MB."""
-    first, *others = evaluate_run(run, run.predictions)
-    iterations = sum(stage.iterations for stage in run.stages)
     metrics = {
-        **first,
-        "iterations": iterations,
+        **results_of(run),
+        "iterations": sum(stage.iterations for stage in run.stages),
         "seconds": round(seconds, 1),
         "peak_rss_mb": peak_rss_mb(),
-        "others": others,
     }
-    write_json(run.folder / "metrics_final.json", metrics)
+    write_json(run.folder / METRICS, metrics)
     return metrics
 
 
