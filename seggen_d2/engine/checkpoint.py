@@ -9,9 +9,12 @@ from pathlib import Path
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json
 from seggen_d2.modeling import Mask2Former, checkpoint
-from seggen_d2.modeling.checkpoint import final_model, load_weights
+from seggen_d2.modeling.checkpoint import load_weights, save_network
+from seggen_d2.modeling.finished import final_model
 from seggen_d2.modeling.mismatch import brief
 from seggen_d2.modeling.upstream_checkpoint import load_upstream
+
+__all__ = ["check_weights", "iteration_of", "last_checkpoint", "load_backbone", "load_network", "save_network"]
 
 logger = logging.getLogger(__name__)
 _DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"  # what Detectron2 reads as detectron2://
@@ -25,7 +28,7 @@ def load_network(model: Mask2Former, weights: str | os.PathLike) -> None:
     Raises:
         SegGenError: there is none, or it is of another model: keys missing, unexpected, or of another shape.
     """
-    weights = final_model(weights)
+    weights = final_model(weights, "transformers")
     if weights.endswith((".pkl", ".pth")):
         logger.info("%s", load_upstream(model, _here(weights)))
     else:
@@ -39,7 +42,6 @@ def check_weights(weights: str) -> None:
         SegGenError: it is an address, or there is neither a file nor a checkpoint folder.
     """
     weights = final_model(weights, "transformers") if weights else ""
-    weights = final_model(weights) if weights else ""
     if weights.endswith((".pkl", ".pth")):
         _here(weights)
     elif weights:

@@ -2,6 +2,7 @@
 
 from .backbones import BACKBONES, backbone_config
 from .build import build_mask2former
+from .checkpoint import load_mask2former
 from .criterion import SetCriterion
 from .inference import instance_inference, panoptic_inference, semantic_inference
 from .mask2former import Mask2Former
@@ -16,6 +17,7 @@ __all__ = [
     "backbone_config",
     "build_mask2former",
     "instance_inference",
+    "load_mask2former",
     "match",
     "panoptic_inference",
     "point_sample",

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
-from transformers.utils import logging as transformers_logging
 
 from seggen_d2.foundation.errors import check_range
 
@@ -15,6 +14,9 @@ from .backbones import backbone_config, drop_both_branches
 from .criterion import SetCriterion
 from .initialise import initialise
 from .mask2former import Mask2Former
+from .quiet import quiet_transformers
+
+LOSSES = ("class_weight", "mask_weight", "dice_weight", "no_object_weight", "oversample_ratio", "importance_sample_ratio")
 
 
 def build_mask2former(
@@ -54,7 +56,8 @@ def build_mask2former(
         hidden_size: channels of the queries; None is ``feature_size``.
         dropout: of the pixel decoder's layers; those of the transformer decoder have none, as upstream.
         pre_norm: norms before the decoder's attentions, not after. project_input: a 1x1 convolution before it.
-        wrapping: ``pixel_mean``, ``pixel_std``, ``size_divisibility``, ``freeze_norm``, ``freeze_at``, ``outputs`` of ``Mask2Former``.
+        wrapping: ``pixel_mean``, ``pixel_std``, ``size_divisibility``, ``test_size``, ``freeze_norm``, ``freeze_at``, ``outputs`` of
+            ``Mask2Former``.
 
     Raises:
         SegGenError: a number is out of range, or the backbone is unknown.
@@ -66,16 +69,9 @@ def build_mask2former(
         ("decoder_layers", decoder_layers),
     ):
         check_range(name, value, 1, 10**6)
-    losses = {
-        "class_weight": class_weight,
-        "mask_weight": mask_weight,
-        "dice_weight": dice_weight,
-        "no_object_weight": no_object_weight,
-        "oversample_ratio": oversample_ratio,
-        "importance_sample_ratio": importance_sample_ratio,
-    }
+    losses = (class_weight, mask_weight, dice_weight, no_object_weight, oversample_ratio, importance_sample_ratio)
     names = list(class_names or map(str, range(num_classes)))
-    with _quiet_about_backbones():
+    with quiet_transformers():
         config = Mask2FormerConfig(
             backbone_config=backbone_config(backbone, **(backbone_options or {})),
             id2label=dict(enumerate(names)),
@@ -93,13 +89,25 @@ def build_mask2former(
             encoder_feedforward_dim=encoder_feedforward_size,
             dropout=dropout,
             train_num_points=points,
-            **losses,
+            **dict(zip(LOSSES, losses, strict=True)),
         )
+    model = mask2former_of(config, **wrapping)
+    initialise(model.network)
+    return model
+
+
+def mask2former_of(config: Mask2FormerConfig, **wrapping: Any) -> Mask2Former:
+    """The network that transformers' config describes, with transformers' own random weights, and the losses by that config.
+
+    Args:
+        wrapping: as of :func:`build_mask2former`.
+    """
+    with quiet_transformers():
         network = Mask2FormerForUniversalSegmentation(config)
-    initialise(network)
     _without_dropout(network.model.transformer_module.decoder)
     drop_both_branches(network.model.pixel_level_module.encoder)
-    return Mask2Former(network, SetCriterion(num_classes, num_points=points, **losses), **wrapping)
+    losses = {name: getattr(config, name) for name in LOSSES}
+    return Mask2Former(network, SetCriterion(config.num_labels, num_points=config.train_num_points, **losses), **wrapping)
 
 
 def _without_dropout(decoder: nn.Module) -> None:
@@ -108,14 +116,3 @@ def _without_dropout(decoder: nn.Module) -> None:
         for name in ("dropout", "activation_dropout", "layerdrop"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
-
-
-class _quiet_about_backbones:
-    """transformers warns of every backbone but Swin; ResNets are the paper's too."""
-
-    def __enter__(self) -> None:
-        self.level = transformers_logging.get_verbosity()
-        transformers_logging.set_verbosity_error()
-
-    def __exit__(self, *_: object) -> None:
-        transformers_logging.set_verbosity(self.level)

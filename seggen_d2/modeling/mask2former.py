@@ -32,6 +32,8 @@ class Mask2Former(nn.Module):
         criterion: the losses, one value per sample.
         pixel_mean, pixel_std: of RGB in [0, 255]; images are normalised here, not in the mapper.
         size_divisibility: images are padded (right, bottom, with the mean) to multiples of it; below 1 is 1.
+        test_size: pixels of the shortest edge that images are brought to for testing (0 keeps them), and of the longest at
+            most. Whoever maps images reads it; it is kept in checkpoints.
         freeze_norm: keep the backbone's batch norms as they are (for pre-trained ones and small batches).
         freeze_at: stages of a ResNet that are not trained; 1 is the stem, 2 adds the first stage.
         outputs: the results given outside of training.
@@ -45,13 +47,14 @@ class Mask2Former(nn.Module):
         pixel_mean: Sequence[float] = PIXEL_MEAN,
         pixel_std: Sequence[float] = PIXEL_STD,
         size_divisibility: int = 32,
+        test_size: tuple[int, int] = (0, 2048),
         freeze_norm: bool = False,
         freeze_at: int = 0,
         outputs: Outputs | None = None,
     ):
         super().__init__()
         self.network, self.criterion, self.outputs = network, criterion, outputs or Outputs()
-        self.size_divisibility = max(1, size_divisibility)
+        self.size_divisibility, self.test_size = max(1, size_divisibility), tuple(test_size)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
         freeze(self.backbone, stages=freeze_at, norms=freeze_norm)
@@ -68,6 +71,11 @@ class Mask2Former(nn.Module):
     @property
     def backbone(self) -> nn.Module:
         return self.network.model.pixel_level_module.encoder
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of its K categories, by their ids."""
+        return tuple(name for _, name in sorted(self.network.config.id2label.items()))
 
     def forward(
         self, samples: list[dict[str, Any]], per_sample: bool = False
