@@ -72,7 +72,7 @@ def test_boundary_iou_is_that_of_outline_pixels_over_all_images():
             both, either = both + (outline[0] & outline[1]).sum(), either + (outline[0] | outline[1]).sum()
         if any((labels == i).any() for _, labels in pairs):
             assert found.per_class["Boundary IoU"][name] == pytest.approx(100 * both / either)
-    assert found.figures["Boundary IoU"] == pytest.approx(mean_of(found.per_class["Boundary IoU"]))
+    assert found.figures["Boundary IoU"] == pytest.approx(mean_of([*found.per_class["Boundary IoU"].values()]))
 
 
 def _outline(cv2, mask):
@@ -214,7 +214,7 @@ def test_what_scoring_costs():
 
     rows = metric_rows(images=1, turns=1)
     assert [row["name"][:4].strip() for row in rows] == ["mIoU", "PQ o", "AP o"] and all(row["value"] > 0 for row in rows)
-    assert rows[2]["ratio"] > 0 and "0.0e+00 points" in rows[2]["reference"]
+    assert rows[2]["ratio"] > 0 and float(rows[2]["reference"].split()[-2]) < 1e-9
 
 
 def test_masks_of_every_kind_are_one():

@@ -1,12 +1,10 @@
-"""Instance segmentation: mask AP through COCO's own tools (pycocotools), without boxes, image by image.
+"""Instance segmentation: mask AP, matched by COCO's own tools (pycocotools), without boxes, image by image.
 
 Boxes are left out, so that objects are small, medium or large by their masks, as Detectron2 evaluates masks.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.rle import decode_mask, rle_size
 from seggen_d2.sources.coco_instance import is_polygon
 
-from .scores import Scores, starred
+from .precision import average_precision, ranked
+from .scores import Measured, Scores, mean_of, starred
 
 MOST = 100  # detections of a category in an image that count, as in COCO
 FIGURES = {"AP": (slice(None), 0), "AP50": (slice(0, 1), 0), "AP75": (slice(5, 6), 0),  # name: (IoU thresholds, area range)
@@ -119,23 +118,29 @@ class MaskAP:
         Args:
             classes: names; ``AP*`` is the mean over those of them.
         """
-        found = sorted({category for image in self._images.values() for category in image})
-        precision = self._precision(found)
-        figures = {name: _mean(precision[thresholds, :, :, area]) for name, (thresholds, area) in FIGURES.items()}
-        places = {self.categories.names[category]: place for place, category in enumerate(found)}
-        per_class = {name: _mean(precision[:, :, places[name], 0]) if name in places else float("nan") for name in self.categories.names}
-        return Scores({**figures, **starred("AP", per_class, classes)}, {"AP": per_class})
+        whole = np.ones((1, len(self._images)), np.int64)
+        columns = {name: self._column(name, whole)[0] for name in FIGURES}
+        figures = {name: mean_of(values) for name, values in columns.items()}
+        return Measured(figures | starred("AP", columns["AP"], classes, self.categories), {"AP": columns["AP"]}).scores(self.categories)
 
-    def _precision(self, found: list[int]) -> np.ndarray:
-        """``(10, 101, len(found), 4)``: IoU thresholds, recalls, categories, areas; -1 where there is nothing to find."""
-        judge, images = self._judge(), sorted(self._images)
-        judge.params.imgIds, judge.params.catIds = images, found
-        none: list[None] = [None] * len(judge.params.areaRng)
-        judge.evalImgs = [self._images[image].get(category, none)[area] for category in found for area in range(len(none)) for image in images]
-        judge._paramsEval = judge.params
-        with contextlib.redirect_stdout(io.StringIO()):
-            judge.accumulate()
-        return judge.eval["precision"][..., -1]
+    def figure(self, name: str, draws: np.ndarray, classes: Sequence[str] = ()) -> np.ndarray:
+        """``(R,)`` one of :meth:`scores`, of ``(R, I)`` draws of the images; see :class:`.Kept`."""
+        if name == "AP*":
+            return starred("AP", self._column("AP", draws), classes, self.categories)[name]
+        return mean_of(self._column(name, draws))
+
+    def _column(self, name: str, draws: np.ndarray) -> np.ndarray:
+        """``(R, N)`` a figure of each category, of draws of the images in the order in which they were added."""
+        thresholds, area = FIGURES[name]
+        images = sorted(self._images)  # of equal scores, whatever the order in which images were added
+        places = {image: place for place, image in enumerate(self._images)}
+        draws = draws[:, [places[image] for image in images]]
+        column = np.full((len(draws), len(self.categories)), np.nan)
+        for category in sorted({category for matches in self._images.values() for category in matches}):
+            listed = ranked([self._images[image][category][area] if category in self._images[image] else None for image in images], self.most)
+            if listed:
+                column[:, category] = average_precision(listed, draws, thresholds)
+        return column
 
     def _judge(self) -> Any:
         from pycocotools.cocoeval import COCOeval
@@ -151,11 +156,6 @@ def _kept(matched: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     return {"dtScores": np.asarray(matched["dtScores"], float), "dtMatches": matched["dtMatches"].astype(bool),
             "dtIgnore": matched["dtIgnore"].astype(bool), "gtIgnore": np.asarray(matched["gtIgnore"], bool)}
-
-
-def _mean(precision: np.ndarray) -> float:
-    known = precision[precision > -1]
-    return float(100 * known.mean()) if known.size else float("nan")
 
 
 def encode_object(mask: np.ndarray) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import heapq
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,13 +143,18 @@ def _records(source: Source) -> list[dict[str, Any]]:
 def _count(task: Task, records: Sequence[dict[str, Any]], worst: int) -> tuple[Any, tuple[tuple[float, dict[str, Any]], ...]]:
     """The sum over images, and the worst of them."""
     counted, ranked = task.none(), []  # a heap of the worst so far, the best of them first
-    for place, record in enumerate(tqdm(records, desc="scoring", unit="image", disable=None)):
-        one = task.score(record, task.saved.read(record) if task.saved.has(record) else task.nothing(record))
+    for place, one in enumerate(score_saved(task, records)):
         counted += one
         value = task.scores(one).figures[task.rank] if worst else math.nan
         if not math.isnan(value):
             (heapq.heappush if len(ranked) < worst else heapq.heappushpop)(ranked, (-value, -place))
     return counted, tuple((-value, records[-place]) for value, place in sorted(ranked, reverse=True))
+
+
+def score_saved(task: Task, records: Sequence[dict[str, Any]], words: str = "scoring") -> Iterator[Any]:
+    """What was counted in each image, with a progress bar; those without prediction as predicted as nothing."""
+    for record in tqdm(records, desc=words, unit="image", disable=None, leave=False):
+        yield task.score(record, task.saved.read(record) if task.saved.has(record) else task.nothing(record))
 
 
 def _missing(task: Task, lacking: Sequence[dict[str, Any]], count: int) -> SegGenError:

@@ -21,7 +21,13 @@ PANOPTIC = "panoptic"
 
 
 class Saver(Protocol):
-    """Takes predictions image by image; the last call is :meth:`close`."""
+    """Takes predictions image by image; the last call is :meth:`close`.
+
+    Attributes:
+        entries: what :meth:`close` will write; of several processes that save, one is given what all of them kept.
+    """
+
+    entries: list[Any]
 
     def add(self, record: dict[str, Any], predicted: Any) -> None:
         """Write what is predicted for a record's image, or keep it for :meth:`close`."""
@@ -34,7 +40,7 @@ class LabelSaver:
     """``FOLDER/IMAGE_ID.png``: (H, W) category ids."""
 
     def __init__(self, folder: Path, source: Source):
-        self.folder = folder
+        self.folder, self.entries = folder, []
 
     def add(self, record: dict[str, Any], predicted: np.ndarray) -> None:
         write_bytes(self.folder / f"{record['image_id']}.png", label_map_png(predicted))

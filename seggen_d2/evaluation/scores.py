@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from seggen_d2.foundation.errors import SegGenError, nearest
 from seggen_d2.segmentation import Categories
 
@@ -42,23 +44,40 @@ def plain(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else float(value) for name, value in values.items()}
 
 
-def mean_of(values: Mapping[str, float], among: Sequence[str] = ()) -> float:
-    """The mean over those that are defined; NaN without any.
+@dataclass(frozen=True)
+class Measured:
+    """The same of one set of images, or of many sets at once: ``...`` are axes over sets, none for one.
 
-    Args:
-        values: a figure of each category.
-        among: the categories to take; none takes all.
+    Attributes:
+        figures: ``(...)`` percent by name.
+        columns: ``(..., N)`` percent of each category, by name.
     """
-    taken = [values[name] for name in among or values if not math.isnan(values[name])]
-    return math.fsum(taken) / len(taken) if taken else math.nan
+
+    figures: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
+
+    def scores(self, categories: Categories) -> Scores:
+        """Those of one set."""
+        columns = {name: dict(zip(categories.names, values.tolist(), strict=True)) for name, values in self.columns.items()}
+        return Scores({name: float(value) for name, value in self.figures.items()}, columns)
 
 
-def starred(name: str, values: Mapping[str, float], classes: Sequence[str]) -> dict[str, float]:
+def mean_of(values: np.ndarray | Sequence[float]) -> np.ndarray:
+    """``(...)`` means of ``(..., N)`` over those that are defined; NaN without any."""
+    known = ~np.isnan(values)
+    count = known.sum(-1)
+    return np.divide(np.where(known, values, 0).sum(-1), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def starred(name: str, values: np.ndarray, classes: Sequence[str], categories: Categories) -> dict[str, np.ndarray]:
     """``{NAME*: mean over classes}``, the paper's mIoU* for one; nothing without classes.
 
     Each category's own figure is that of the whole label space: what is confused with classes left out counts.
+
+    Args:
+        values: ``(..., N)``, a figure of each category.
     """
-    return {f"{name}*": mean_of(values, classes)} if classes else {}
+    return {f"{name}*": mean_of(np.take(values, [categories.names.index(one) for one in classes], -1))} if classes else {}
 
 
 def check_classes(classes: Sequence[str], categories: Categories) -> tuple[str, ...]:

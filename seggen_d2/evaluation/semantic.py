@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from seggen_d2.segmentation import Categories
-from seggen_d2.segmentation.confusion import ConfusionMatrix
+from seggen_d2.segmentation.confusion import ConfusionMatrix, iou_of, shares
 
-from .scores import Scores, mean_of, starred
+from .scores import Measured, Scores, mean_of, starred
 
 RATIO = 0.02  # of the image's diagonal: how far from its outline a pixel still belongs to it (Cheng et al. 2021)
 
@@ -55,31 +55,31 @@ class SemanticScorer:
         total.matrix, total.edges = self.matrix + other.matrix, self.edges + other.edges
         return total
 
-    def scores(self, classes: Sequence[str] = ()) -> Scores:
-        """The figures, and IoU, ACC and Boundary IoU of each category.
+    def sums(self) -> np.ndarray:
+        """``(N, 3)`` sums of the matrix; with Boundary IoU ``(N, 6)``, the outlines' after them."""
+        return np.concatenate([self.matrix.sums(), self.edges], 1) if self.ratio else self.matrix.sums()
+
+    def measured(self, sums: np.ndarray, classes: Sequence[str] = ()) -> Measured:
+        """The figures, and IoU, ACC and Boundary IoU of each category, of ``(..., N, 3 | 6)`` sums over images.
 
         Args:
             classes: names; ``mIoU*`` is the mean IoU over those of them that the truth holds.
         """
-        counts = self.matrix.counts
-        hits, truth = np.diag(counts), counts.sum(1)
-        iou = self.matrix.per_class()
-        accuracy = self._column(hits, truth)
-        weighted = [truth[place] * value for place, value in enumerate(iou.values()) if truth[place]]
-        figures = {"mIoU": mean_of(iou), "fwIoU": float(sum(weighted) / truth.sum()) if truth.any() else float("nan"),
-                   "mACC": mean_of(accuracy), "pACC": self.matrix.accuracy(), **starred("mIoU", iou, classes)}
+        hits, truth, _, *edges = np.moveaxis(sums, -1, 0)
+        iou, accuracy = iou_of(sums[..., :3]), shares(hits, truth)
+        pixels = truth.sum(-1)
+        figures = {"mIoU": mean_of(iou), "fwIoU": shares((np.where(truth > 0, iou, 0) * truth).sum(-1) / 100, pixels),
+                   "mACC": mean_of(accuracy), "pACC": shares(hits.sum(-1), pixels), **starred("mIoU", iou, classes, self.categories)}
         columns = {"IoU": iou, "ACC": accuracy}
-        if self.ratio:
-            theirs, ours, both = self.edges.T
-            columns["Boundary IoU"] = edges = self._column(both, np.where(truth > 0, theirs + ours - both, 0))
-            figures |= {"Boundary IoU": mean_of(edges), **starred("Boundary IoU", edges, classes)}
-        return Scores(figures, columns)
+        if edges:
+            theirs, ours, both = edges
+            columns["Boundary IoU"] = around = shares(both, np.where(truth > 0, theirs + ours - both, 0))
+            figures |= {"Boundary IoU": mean_of(around), **starred("Boundary IoU", around, classes, self.categories)}
+        return Measured(figures, columns)
 
-    def _column(self, part: np.ndarray, whole: np.ndarray) -> dict[str, float]:
-        """Percent by category's name; NaN where the whole is nothing."""
-        shares = np.full(len(part), np.nan)
-        np.divide(100.0 * part, whole, out=shares, where=whole > 0)
-        return dict(zip(self.categories.names, shares.tolist(), strict=True))
+    def scores(self, classes: Sequence[str] = ()) -> Scores:
+        """The figures of all images added; ``classes`` as in :meth:`measured`."""
+        return self.measured(self.sums(), classes).scores(self.categories)
 
 
 def outline_width(shape: tuple[int, ...], ratio: float = RATIO) -> int:

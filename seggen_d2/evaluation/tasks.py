@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,8 @@ from seggen_d2.sources import Source
 from seggen_d2.sources.masks import read_mask
 
 from .instances import Detection, MaskAP, TruthObject, encode_object, read_object
-from .panoptic import panoptic_scores
+from .kept import ImageSums, Kept
+from .panoptic import panoptic_measured, panoptic_scores
 from .pictures import MOST
 from .saved import Saved, SavedLabels, SavedObjects, SavedSegments
 from .scores import Scores
@@ -69,6 +71,9 @@ class Task(Protocol):
     def scores(self, counted: Any, classes: Sequence[str] = ()) -> Scores:
         """The figures of what was counted."""
 
+    def kept(self) -> Kept:
+        """No image yet; what :meth:`score` returns is added by ``+=``, and kept image by image."""
+
     def view(self, record: dict[str, Any], predicted: Any) -> View:
         """One image, to look at."""
 
@@ -94,6 +99,9 @@ class SemanticTask:
 
     def scores(self, counted: SemanticScorer, classes: Sequence[str] = ()) -> Scores:
         return counted.scores(classes)
+
+    def kept(self) -> ImageSums:
+        return ImageSums(self.source.categories, self.none().measured)
 
     def view(self, record: dict[str, Any], predicted: np.ndarray) -> View:
         truth = read_mask(record, self.source).labels()
@@ -124,6 +132,9 @@ class PanopticTask:
     def scores(self, counted: PanopticQuality, classes: Sequence[str] = ()) -> Scores:
         return panoptic_scores(counted, classes)
 
+    def kept(self) -> ImageSums:
+        return ImageSums(self.source.categories, partial(panoptic_measured, self.source.categories))
+
     def view(self, record: dict[str, Any], predicted: SegmentMask) -> View:
         truth = read_mask(record, self.source)
         return _segment_view(truth, predicted, truth.ids != 0, self.none())
@@ -152,6 +163,9 @@ class InstanceTask:
 
     def scores(self, counted: MaskAP, classes: Sequence[str] = ()) -> Scores:
         return counted.scores(classes)
+
+    def kept(self) -> MaskAP:
+        return self.none()
 
     def view(self, record: dict[str, Any], predicted: Sequence[Detection]) -> View:
         size, ignore = (record["height"], record["width"]), self.source.categories.ignore_id

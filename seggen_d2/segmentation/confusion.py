@@ -73,14 +73,13 @@ class ConfusionMatrix:
         total.counts = self.counts + other.counts
         return total
 
+    def sums(self) -> np.ndarray:
+        """``(N, 3)`` pixels of each category: predicted right, in the ground truth, predicted; figures are functions of their sums over images."""
+        return np.stack([np.diag(self.counts), self.counts.sum(1), self.counts[:, :-1].sum(0)], 1)
+
     def per_class(self) -> dict[str, float]:
         """IoU of each category by name, percent; NaN where the ground truth holds none of it."""
-        hits = np.diag(self.counts).astype(np.float64)
-        truth = self.counts.sum(1)
-        union = truth + self.counts[:, :-1].sum(0) - hits
-        iou = np.full(len(hits), np.nan)
-        np.divide(100 * hits, union, out=iou, where=truth > 0)
-        return dict(zip(self.categories.names, iou.tolist(), strict=True))
+        return dict(zip(self.categories.names, iou_of(self.sums()).tolist(), strict=True))
 
     def miou(self) -> float:
         """Mean IoU over the categories of the ground truth, percent; NaN without any labelled pixel."""
@@ -89,8 +88,7 @@ class ConfusionMatrix:
 
     def accuracy(self) -> float:
         """Share of labelled pixels that are predicted right, percent; NaN without any."""
-        total = self.counts.sum()
-        return float(100 * np.diag(self.counts).sum() / total) if total else float("nan")
+        return float(shares(np.diag(self.counts).sum(), self.counts.sum()))
 
     def metrics(self) -> dict[str, Any]:
         """``{"miou", "per_class", "pixel_accuracy"}`` as JSON holds them: percent, None for NaN."""
@@ -99,6 +97,18 @@ class ConfusionMatrix:
             "pixel_accuracy": _plain(self.accuracy()),
             "per_class": {name: _plain(iou) for name, iou in self.per_class().items()},
         }
+
+
+def shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Percent, in arrays of any shape; NaN where the whole is nothing."""
+    whole = np.asarray(whole)
+    return np.divide(100.0 * part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def iou_of(sums: np.ndarray) -> np.ndarray:
+    """``(..., N)`` IoU of each category, percent, of ``(..., N, 3)`` :meth:`ConfusionMatrix.sums`; NaN where the ground truth holds none of it."""
+    hits, truth, predicted = np.moveaxis(sums, -1, 0)
+    return shares(hits, np.where(truth > 0, truth + predicted - hits, 0))
 
 
 def _fits(ids: np.ndarray, n: int) -> bool:

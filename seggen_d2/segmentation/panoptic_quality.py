@@ -19,6 +19,7 @@ from .masks import InstanceMask, SegmentMask
 from .panoptic import VOID
 
 MATCH = 0.5  # IoU: no segment can match two over it
+STEP = 2.0**-26  # of the coarse part of an IoU: sums of coarse and of fine parts are exact, so that the order of images moves no digit
 
 
 class PanopticQuality:
@@ -28,13 +29,13 @@ class PanopticQuality:
         categories: N categories.
 
     Attributes:
-        iou: ``(N,)`` sums of the matches' IoU.
+        parts: ``(N, 2)`` sums of the matches' IoU: the coarse part of each, in whole steps of 2^-26, and the fine rest.
         counts: ``(N, 3)`` matches, unmatched predictions, unmatched segments of the truth.
     """
 
     def __init__(self, categories: Categories):
         self.categories = categories
-        self.iou = np.zeros(len(categories))
+        self.parts = np.zeros((len(categories), 2))
         self.counts = np.zeros((len(categories), 3), np.int64)
 
     def update(
@@ -60,7 +61,9 @@ class PanopticQuality:
         matches = np.argwhere((iou > MATCH) & same & ~crowd)
         matches = matches[(matches > 0).all(1)]
         excused = (both * (same & _last_crowds(theirs, crowd))).sum(1) + both[:, 0] > MATCH * both.sum(1)
-        np.add.at(self.iou, ours[matches[:, 0]], iou[tuple(matches.T)])
+        found = iou[tuple(matches.T)]
+        coarse = np.round(found / STEP) * STEP
+        np.add.at(self.parts, ours[matches[:, 0]], np.stack([coarse, found - coarse], 1))
         self._count(0, ours[matches[:, 0]])
         self._count(1, np.delete(ours, [0, *matches[:, 0], *np.flatnonzero(excused)]))
         self._count(2, np.delete(theirs, [0, *matches[:, 1], *np.flatnonzero(crowd)]))
@@ -76,16 +79,21 @@ class PanopticQuality:
     def __add__(self, other: PanopticQuality) -> PanopticQuality:
         """The counts of both: those of the images of both."""
         total = PanopticQuality(self.categories)
-        total.iou, total.counts = self.iou + other.iou, self.counts + other.counts
+        total.parts, total.counts = self.parts + other.parts, self.counts + other.counts
         return total
 
+    @property
+    def iou(self) -> np.ndarray:
+        """``(N,)`` sums of the matches' IoU."""
+        return self.parts.sum(1)
+
+    def sums(self) -> np.ndarray:
+        """``(N, 5)`` parts and counts of each category; figures are functions of their sums over images."""
+        return np.concatenate([self.parts, self.counts], 1)
+
     def qualities(self) -> np.ndarray:
-        """``(N, 3)`` PQ, SQ and RQ of each category, percent; NaN where neither side holds one. SQ without a match is 0."""
-        matches, weights = self.counts[:, 0], self.counts @ [1, 0.5, 0.5]
-        found, some = np.full((len(weights), 3), np.nan), weights > 0
-        parts = np.stack([self.iou / np.maximum(weights, 0.5), self.iou / np.maximum(matches, 1), matches / np.maximum(weights, 0.5)], 1)
-        found[some] = 100 * parts[some]
-        return found
+        """``(N, 3)`` PQ, SQ and RQ of each category, percent; see :func:`qualities_of`."""
+        return qualities_of(self.sums())
 
     def per_class(self) -> dict[str, float]:
         """PQ of each category by name, percent; NaN where neither side holds one."""
@@ -95,6 +103,17 @@ class PanopticQuality:
         """The mean over the categories that either side holds, percent; NaN without any."""
         present = [value for value in self.per_class().values() if not np.isnan(value)]
         return float(np.mean(present)) if present else float("nan")
+
+
+def qualities_of(sums: np.ndarray) -> np.ndarray:
+    """``(..., N, 3)`` PQ, SQ and RQ, percent, of ``(..., N, 5)`` :meth:`PanopticQuality.sums`.
+
+    NaN where neither side holds the category. SQ without a match is 0.
+    """
+    iou, matches = sums[..., 0] + sums[..., 1], sums[..., 2]
+    weights = matches + 0.5 * (sums[..., 3] + sums[..., 4])
+    parts = np.stack([iou / np.maximum(weights, 0.5), iou / np.maximum(matches, 1), matches / np.maximum(weights, 0.5)], -1)
+    return np.where(weights[..., None] > 0, 100 * parts, np.nan)
 
 
 def _overlaps(predicted: SegmentMask, truth: SegmentMask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
