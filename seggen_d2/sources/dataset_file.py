@@ -80,9 +80,7 @@ def load_dataset(path: str | os.PathLike, task: str = "") -> Source:
         SegGenError: the file is missing, a key is unknown or missing, the categories are no categories, or the
             dataset is of another task.
     """
-    path = Path(path)
-    spec = build(DatasetFile, load_yaml(path), f"dataset {path}")
-    _check(spec, path, task)
+    path, spec = Path(path), read_dataset_file(path, task)
     images = path.parent / spec.images
     attributes = read_json(path.parent / spec.attributes, "attributes") if spec.attributes else {}
     if spec.task == "semantic":
@@ -95,6 +93,17 @@ def load_dataset(path: str | os.PathLike, task: str = "") -> Source:
     if spec.task == "panoptic":
         return CocoPanopticSource(spec.name, images, json, path.parent / spec.masks, **shared)
     return CocoInstanceSource(spec.name, images, json, **shared)
+
+
+def read_dataset_file(path: str | os.PathLike, task: str = "") -> DatasetFile:
+    """The keys of a dataset YAML, checked, for the ``task`` or any; what they name is not opened.
+
+    Raises:
+        SegGenError: see :func:`load_dataset`.
+    """
+    spec = build(DatasetFile, load_yaml(path), f"dataset {path}")
+    _check(spec, Path(path), task)
+    return spec
 
 
 def _check(spec: DatasetFile, path: Path, task: str) -> None:

@@ -18,7 +18,7 @@ from seggen_d2.foundation.seeds import fingerprint
 from seggen_d2.segmentation import Categories
 
 from ..dataset_file import load_dataset
-from .relabel import MaskFile, Relabel, relabel_all
+from .relabel import MaskFile, Relabel, convert_all
 
 STATE = ".prepared.json"  # what each split was made from, beside the dataset files
 OPTIONS = "prepare.json"
@@ -138,6 +138,11 @@ def check_begun(output: Path, options: Mapping[str, Any]) -> None:
         check_same_options(output, _plain(options), OPTIONS)
 
 
+def begin(output: Path, options: Mapping[str, Any]) -> None:
+    """:func:`check_begun`, and the options are noted before the first piece is written: pieces of two ways never mix."""
+    check_same_options(output, _plain(options), OPTIONS)
+
+
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """As it will be read: tuples become lists."""
     return json.loads(json.dumps(dict(options)))
@@ -159,7 +164,7 @@ def _state(output: Path, splits: Sequence[Split], relabel: Relabel | None) -> di
 def _make(path: Path, split: Split, relabel: Relabel | None, workers: int) -> int:
     """Write one side; how many photos it has."""
     if relabel and split.masks:
-        relabel_all(relabel, split.masks, workers, f"masks of {split.side}")
+        convert_all(relabel, split.masks, workers, f"masks of {split.side}")
     aside = path.with_name(f".{path.name}")  # opened once before it counts
     write_yaml(aside, split.spec)
     try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -119,15 +120,15 @@ def _is_made(file: MaskFile, size: tuple[int, int]) -> bool:
     return image_size(file.output) == size
 
 
-def relabel_all(relabel: Relabel, files: Sequence[MaskFile], workers: int, what: str) -> None:
-    """Do it for all ``files``.
+def convert_all(convert: Callable[[Any], str], files: Sequence[Any], workers: int, what: str, kind: str = "masks") -> None:
+    """``convert`` all ``files``, which tells what was wrong with one, or "".
 
     Raises:
         SegGenError: some cannot be used: how many, and the first in full. All others are done.
     """
-    faults = [fault for fault in mapped(relabel, files, workers, what) if fault]
+    faults = [fault for fault in mapped(convert, files, workers, what) if fault]
     if faults:
-        raise SegGenError(f"{len(faults)} of {len(files)} masks cannot be used; the first:\n{_indented(faults[0])}",
+        raise SegGenError(f"{len(faults)} of {len(files)} {kind} cannot be used; the first:\n{_indented(faults[0])}",
                           remedy="mend or take out these, then give the same command again: the others are kept. All of them: "
                           "python -m seggen_d2.sources check FOLDER --all")
 
