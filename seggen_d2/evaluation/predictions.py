@@ -117,7 +117,7 @@ def _others(
 
 
 def _evaluation(task: Task, kind: str, classes: Sequence[str], missing: str, worst: int) -> Evaluation:
-    records, policy = _records(task.source), check_choice("missing", missing or task.absent, MISSING)
+    records, policy = distinct_records(task.source), check_choice("missing", missing or task.absent, MISSING)
     lacking = [record for record in records if not task.saved.has(record)]
     if lacking and (policy == "error" or len(lacking) == len(records)):
         raise _missing(task, lacking, len(records))
@@ -129,7 +129,7 @@ def _evaluation(task: Task, kind: str, classes: Sequence[str], missing: str, wor
     return Evaluation(task.source.name, kind, len(scored), ids, policy if lacking else "", task.scores(counted, classes), ranked, tuple(notes), task)
 
 
-def _records(source: Source) -> list[dict[str, Any]]:
+def distinct_records(source: Source) -> list[dict[str, Any]]:
     """The records, each of an image of its own."""
     records = source.records()
     ids = Counter(record["image_id"] for record in records)

@@ -49,11 +49,11 @@ def summarise(runs: Iterable[Mapping[str, Any]]) -> list[Summary]:
 
 def _summary(setting: str, runs: Sequence[Mapping[str, Any]], baseline: Sequence[float]) -> Summary:
     values = tuple(run["value"] for run in runs)
-    mean, spread = statistics.mean(values), _spread(values)
+    mean, spread = statistics.mean(values), seed_spread(values)
     compared = setting != BASELINE and len(baseline) > 0
     difference = mean - statistics.mean(baseline) if compared else None
     verdict = (
-        _verdict(difference, spread, _spread(baseline)) if compared else ("baseline" if setting == BASELINE else "")
+        _verdict(difference, spread, seed_spread(baseline)) if compared else ("baseline" if setting == BASELINE else "")
     )
     return Summary(setting, runs[0]["metric"], values, mean, spread, difference, verdict, _mean_per_class(runs))
 
@@ -67,7 +67,7 @@ def _verdict(difference: float, spread: float | None, baseline_spread: float | N
     return "better" if difference > 0 else "worse"
 
 
-def _spread(values: Sequence[float]) -> float | None:
+def seed_spread(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 

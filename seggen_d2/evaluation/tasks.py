@@ -202,13 +202,18 @@ TASKS: dict[str, tuple[type, Callable[..., Saved], tuple[str, ...]]] = {  # how 
 }
 
 
+def kinds_of(source: Source) -> list[str]:
+    """The tasks that a dataset has the truth of."""
+    return [name for name, (_, _, tasks) in TASKS.items() if source.task in tasks]
+
+
 def open_task(task: str, predictions: str | os.PathLike, source: Source, **options: Any) -> Task:
     """The predictions at ``predictions``, to be scored in ``task`` against ``source``; ``options`` are of the task's class.
 
     Raises:
         SegGenError: the dataset has no truth of that task, or the predictions are not of its format or not of the dataset.
     """
-    check_choice(f"the task for dataset {source.name} ({source.task})", task, [name for name, (_, _, tasks) in TASKS.items() if source.task in tasks])
+    check_choice(f"the task for dataset {source.name} ({source.task})", task, kinds_of(source))
     make, open_saved, _ = TASKS[task]
     return make(source, open_saved(predictions, source), **options)
 

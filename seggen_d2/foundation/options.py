@@ -114,7 +114,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return build(hint, value, where)
     if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
         inner = get_args(hint)[0]
-        return tuple(_convert(inner, item, where) for item in value)
+        return tuple(_convert(inner, item, f"{where}[{place}]") for place, item in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str):  # YAML reads 1e-4 as text
