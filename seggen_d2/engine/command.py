@@ -48,7 +48,7 @@ def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dr
         print(plan(run))
         return
     check_folder(cfg, run, resume)
-    if (run.folder / METRICS).exists() and (run.folder / FINAL).exists() and _is_over(run):
+    if (run.folder / FINAL).exists() and _is_measured(run) and _is_over(run):
         print(f"{run.folder} holds this run, finished")
         tell(read_json(run.folder / METRICS))
         return
@@ -77,6 +77,12 @@ def check_folder(cfg: CfgNode, run: Experiment, resume: bool) -> None:
         )
     if changed:
         logger.warning("going on with another config: %s", "; ".join(changed))
+
+
+def _is_measured(run: Experiment) -> bool:
+    """Whether the folder tells all figures that are asked for."""
+    metrics = run.folder / METRICS
+    return metrics.exists() and (run.multi_scale is None or "multi_scale" in read_json(metrics))
 
 
 def _is_over(run: Experiment) -> bool:
