@@ -20,7 +20,7 @@ class FakeBank:
 
     def __init__(self, name="fake", size=100, names=NAMES, task="semantic", weights=None, sources=10):
         self.name, self.root, self.size = name, f"/banks/{name}", size
-        self.info = SimpleNamespace(task=task, categories=Categories.from_names(names))
+        self.info = SimpleNamespace(task=task, categories=Categories.from_names(names), job={})
         self.weights, self.sources = weights, [f"real{i % sources}" for i in range(size)]
 
     def __len__(self):

@@ -8,7 +8,7 @@ from coco_samples import ids, write_coco
 from toy_world import write_dataset
 
 from seggen_d2.bank.format import Sample
-from seggen_d2.bank.mask_members import NO_OBJECT, mask_members
+from seggen_d2.bank.mask_members import NO_LABEL, NO_OBJECT, mask_members
 from seggen_d2.bank.parts import check_parts
 from seggen_d2.generators.geometry import View
 from seggen_d2.segmentation import Categories, Category, default_palette
@@ -16,7 +16,7 @@ from seggen_d2.segmentation.mask_codec import Decoded, mask_codec
 from seggen_d2.segmentation.masks import InstanceMask, Segment, SegmentMask, SemanticMask
 from seggen_d2.sources import load_dataset
 from seggen_d2.sources.masks import read_mask
-from seggen_d2.synthesis.masks import NO_LABEL, HumanMasks, SampledMasks
+from seggen_d2.synthesis.masks import HumanMasks, SampledMasks
 from seggen_d2.synthesis.plan import SampleSpec
 from seggen_d2.synthesis.quality import QualityOptions, fault
 

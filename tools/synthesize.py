@@ -1,5 +1,6 @@
 #!/usr/bin/env python
-"""Make a bank: masksyn (new mask and new image from a caption) or imgsyn (new images for human masks).
+"""Make a bank: masksyn (new mask and new image from a caption), imgsyn (new images for human masks), or unlabelled (images
+painted from captions by the base alone, for tools/label_bank.py: the annotator-based baseline).
 
 A bank is a fixed plan; finished shards are the resume state. Any number of processes can work on one bank: local ones
 by --workers, one a task of a job array by --worker-index and --worker-count, or Ray actors by --executor ray. After any
@@ -14,7 +15,7 @@ from seggen_d2.foundation.cli import run_command
 
 def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--strategy", required=True, choices=["masksyn", "imgsyn"])
+    words.add_argument("--strategy", required=True, choices=["masksyn", "imgsyn", "unlabelled"])
     words.add_argument("--config-file", required=True, help="YAML such as configs/toy/synthesis.yaml; keys: SynthesisOptions")
     words.add_argument("--output", required=True, help="the bank's folder, or a URL such as s3://bucket/banks/imgsyn")
     words.add_argument("--executor", choices=["local", "ray"], default="local", help="processes of this machine, or Ray actors")

@@ -23,6 +23,7 @@ from seggen_d2.segmentation import Categories
 FORMAT_VERSION = 1
 TASKS = ("semantic", "panoptic", "instance")
 PARTS = {"panoptic": "segments_info", "instance": "annotations"}  # a record's and KEY.json's key of each task
+UNLABELLED = "unlabelled"  # the strategy of images that were painted without a mask; theirs are wholly ignored
 KINDS = ("jpg", "png", "json")  # the members of a sample, in the order of the archive
 BLOCK = 512  # ustar pads headers and members to it
 RECORD = 10240  # ustar pads the archive to it
@@ -40,7 +41,7 @@ class Sample:
         mask: PNG bytes, of the image's size: category ids (semantic), or RGB ids of segments (panoptic) or of
             objects (instance; where they overlap the smallest shows, and ``annotations`` tell the whole).
         source_id: ``image_id`` of the real record that it comes from.
-        strategy: ``"masksyn"``, ``"imgsyn"``, or another word for how imported samples were made.
+        strategy: ``"masksyn"``, ``"imgsyn"``, ``"unlabelled"``, ``"annotator"``, or another word for how imported samples were made.
         seed: the sample's own seed, in [0, 2**63).
         caption: the text that it was made from.
         height: pixels.

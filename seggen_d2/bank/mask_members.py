@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 
 from seggen_d2.segmentation import Categories, histogram, label_map_png
-from seggen_d2.segmentation.masks import Mask, stacking
+from seggen_d2.segmentation.masks import InstanceMask, Mask, stacking
 from seggen_d2.segmentation.outlines import box_of, polygons_from_mask
 from seggen_d2.segmentation.panoptic import panoptic_png
 from seggen_d2.segmentation.rle import encode_mask
 from seggen_d2.sources.coco_instance import XYWH_ABS
 
 NO_OBJECT = "it holds no object but crowds, and hosts' mappers need one"
+NO_LABEL = "none of its pixels is labelled"
+
+
+def useless(mask: Mask) -> str:
+    """Why a training can learn nothing from a mask; ``""`` where it can."""
+    if isinstance(mask, InstanceMask):
+        return NO_OBJECT if all(thing.iscrowd for thing in mask.objects) else ""
+    return "" if (mask.labels() != mask.ignore_id).any() else NO_LABEL
 
 
 def mask_members(mask: Mask, categories: Categories) -> dict[str, Any]:

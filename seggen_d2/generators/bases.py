@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes, read_json
+from seggen_d2.foundation.seeds import fingerprint_of_files
 
 from .base_shape import KEYS, PARTS, SDXL, check_shape, not_sdxl
 
@@ -55,6 +56,13 @@ def load_base(name: str, *, config: str = "", dtype: torch.dtype = torch.float32
 def base_place(name: str) -> str:
     """Where diffusers finds a base: the package's own folder for ``toy``, else the name."""
     return str(resources.files(__package__) / "toy_base") if name == "toy" else name
+
+
+def base_fingerprint(name: str) -> str:
+    """Of the base's UNet, or of a single file; "" for a hub name, which tells itself."""
+    place = Path(base_place(name))
+    files = [place] if place.is_file() else sorted(place.glob("unet/*.safetensors"))
+    return fingerprint_of_files(files) if files else ""
 
 
 def open_pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype, what: str) -> DiffusionPipeline:

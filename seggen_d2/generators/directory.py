@@ -6,7 +6,6 @@ subfolder="controlnet")`` a Mask2Img, without this package.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import seggen_d2
 from seggen_d2.foundation.errors import SegGenError, check_choice
 from seggen_d2.foundation.files import read_json, write_json
 from seggen_d2.foundation.options import build
+from seggen_d2.foundation.seeds import fingerprint_of_files
 from seggen_d2.segmentation import Categories, Palette
 
 from .bases import open_pipeline
@@ -69,18 +69,9 @@ def save_generator(folder: Path, pipeline: DiffusionPipeline, card: dict[str, An
     """Save ``pipeline`` as fp16 safetensors, then ``seggen.json`` (last: a folder with it is whole)."""
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
-    full = GeneratorCard(**card, fingerprint=_fingerprint(folder / TRAINED[card["kind"]]))
+    full = GeneratorCard(**card, fingerprint=fingerprint_of_files(sorted((folder / TRAINED[card["kind"]]).glob("*.safetensors"))))
     write_json(folder / "seggen.json", asdict(full))
     return full
-
-
-def _fingerprint(folder: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.glob("*.safetensors")):
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def read_card(folder: str | os.PathLike, kind: str) -> GeneratorCard:

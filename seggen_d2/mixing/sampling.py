@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from seggen_d2.bank.format import UNLABELLED
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import check_same_categories
 
@@ -120,7 +121,7 @@ def shares_of_banks(banks: Sequence[Bank], weights: Sequence[float] | None) -> n
 
 
 def check_banks(banks: Sequence[Bank]) -> None:
-    """Banks that are drawn from together hold samples, of one task and one label space.
+    """Banks that are drawn from together hold labelled samples, of one task and one label space.
 
     Raises:
         SegGenError: naming the bank, or both banks that differ.
@@ -132,6 +133,13 @@ def check_banks(banks: Sequence[Bank]) -> None:
                 expected="1 sample or more",
                 found="0",
                 remedy="let its synthesis finish, or leave it out",
+            )
+        if bank.info.job.get("strategy") == UNLABELLED:
+            raise SegGenError(
+                f"bank {bank.root} holds images without labels",
+                expected="a bank with masks",
+                found=f"strategy {UNLABELLED}",
+                remedy=f"label it: python tools/label_bank.py --bank {bank.root} --segmenter RUN --output ANOTHER_FOLDER",
             )
     for one, other in itertools.pairwise(banks):
         sides = f"bank {one.root}", f"bank {other.root}"

@@ -22,7 +22,7 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
     """Make a bank, or a job array's part of it, or say what it would cost.
 
     Args:
-        strategy: ``masksyn`` or ``imgsyn``.
+        strategy: ``masksyn``, ``imgsyn`` or ``unlabelled``.
         config_file: YAML with the keys of :class:`SynthesisOptions`.
         overrides: ``KEY VALUE ...`` on top.
         output: the bank's folder, or an fsspec URL.

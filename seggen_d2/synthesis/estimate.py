@@ -74,7 +74,7 @@ def estimate(strategy: str, options: SynthesisOptions, batches: int = 3) -> Esti
     """Time real batches from all over the plan, after one to warm up, as a worker makes them.
 
     Args:
-        strategy: ``masksyn`` or ``imgsyn``.
+        strategy: ``masksyn``, ``imgsyn`` or ``unlabelled``.
         options: what would be made.
         batches: how many are timed.
 

@@ -16,11 +16,10 @@ from seggen_d2.captions import read_caption_facts, read_captions_of
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes
 from seggen_d2.foundation.seeds import fingerprint
-from seggen_d2.generators.directory import GeneratorCard, read_card
-from seggen_d2.segmentation import check_same_categories, check_same_palette
 from seggen_d2.sources import Source, load_dataset
 from seggen_d2.sources.masks import MASK_FILE
 
+from .networks import networks_for
 from .options import SynthesisOptions
 from .plan import Plan, PlannedSource
 
@@ -32,14 +31,14 @@ class Job:
     """Everything that a worker needs; opening it checks all inputs against each other.
 
     Args:
-        strategy: ``masksyn`` or ``imgsyn``.
+        strategy: ``masksyn``, ``imgsyn`` or ``unlabelled``.
         options: what to make.
         masks_print: :attr:`masks_print` as another process of the same command found it, so that it reads no mask twice.
 
     Attributes:
         source: the real dataset.
         records: its records by ``source_id``.
-        cards: of the generators, by their kinds.
+        networks: that paint.
         plan: the samples.
 
     Raises:
@@ -48,48 +47,24 @@ class Job:
 
     def __init__(self, strategy: str, options: SynthesisOptions, masks_print: str = ""):
         self.strategy, self.options = strategy, options
-        if strategy == "masksyn" and options.images.strength < 1:
-            raise SegGenError("images.strength is for ImgSyn", expected="strength 1.0 for MaskSyn", found=str(options.images.strength),
-                              remedy="a sampled mask has no photo to start from: leave strength out")
+        if strategy != "imgsyn" and options.images.strength < 1:
+            raise SegGenError("images.strength is for ImgSyn", expected=f"strength 1.0 for {strategy}", found=str(options.images.strength),
+                              remedy="only samples with a human mask have a photo to start from: leave strength out")
         self.source = load_dataset(options.dataset)
         self.records = {str(record["source_id"]): record for record in self.source.records()}
-        self.cards = self._read_cards()
+        self.networks = networks_for(strategy, options, self.source)
         self.plan = self._plan()
         if masks_print:
             self.__dict__["masks_print"] = masks_print
 
-    @property
-    def card(self) -> GeneratorCard:
-        """Of the Mask2Img; its sizes and colours are the bank's."""
-        return self.cards["mask2img"]
-
     def _plan(self) -> Plan:
         """The plan; sources of one size come together, so that batches, which hold one size, are full."""
-        options, geometry = self.options, self.card.geometry
+        options, geometry = self.options, self.networks.geometry
         captions = read_captions_of(self.source, options.captions, options.dataset)
         sources = [PlannedSource(source_id, captions[str(record["image_id"])], geometry.views(record["height"], record["width"]))
                    for source_id, record in self.records.items()]
         sources.sort(key=lambda source: source.views[0].out)
         return Plan(self.strategy, sources, options.replicas, options.seed, options.shard_size, options.batch)
-
-    def _read_cards(self) -> dict[str, GeneratorCard]:
-        folders = {"mask2img": self.options.mask2img}
-        if self.strategy == "masksyn":
-            if not self.options.text2mask:
-                raise SegGenError("MaskSyn needs a Text2Mask", expected="text2mask: FOLDER", found="no key text2mask")
-            folders["text2mask"] = self.options.text2mask
-        cards = {kind: read_card(folder, kind) for kind, folder in folders.items()}
-        for kind, folder in folders.items():
-            self._check_card(cards[kind], folder)
-            _check_pair(cards[kind], folder, cards["mask2img"], folders["mask2img"])
-        return cards
-
-    def _check_card(self, card: GeneratorCard, folder: str) -> None:
-        if card.task != self.source.task:
-            raise SegGenError(f"the generator {folder} is of another task than the dataset {self.options.dataset}",
-                              expected=f"task {self.source.task}", found=f"task {card.task}", remedy="train it on this dataset, or give its own one")
-        check_same_categories(card.read_categories(folder), self.source.categories,
-                              a_is=f"the generator {folder}", b_is=f"the dataset {self.options.dataset}")
 
     @cached_property
     def masks_print(self) -> str:
@@ -106,36 +81,17 @@ class Job:
         job = {"strategy": self.strategy, "dataset": self.source.name, "sources": len(sources),
                "captions": _text_print([(source.source_id, source.captions) for source in sources]),
                "sizes": _text_print([source.views[0].source for source in sources]),
-               "geometry": asdict(self.card.geometry), **self.options.facts(self.strategy)}
+               "geometry": asdict(self.networks.geometry), **self.options.facts(self.strategy), **self.networks.facts()}
         if self.strategy == "imgsyn":
             job["masks"] = self.masks_print
-        if self.source.task != "semantic":
-            job["codecs"] = {kind: {"edge_width": card.edge_width, "edges": card.edges} for kind, card in self.cards.items()}
-        return BankInfo(self.source.task, self.source.categories, self.card.read_palette("mask2img"), tuple(self._models()), job)
+        return BankInfo(self.source.task, self.source.categories, self.networks.palette, tuple(self._models()), job)
 
     def _models(self) -> Iterator[dict[str, Any]]:
         """Each model that had a part in the bank, with its licence."""
-        options = {"mask2img": self.options.images, "text2mask": self.options.masks}
-        for kind, card in sorted(self.cards.items()):
-            yield {"kind": kind, "fingerprint": card.fingerprint, "licence": card.licence, "base": card.base}
-            if options[kind].distilled:
-                yield {**options[kind].distilled.facts(), "of": kind}
+        yield from self.networks.models()
         facts = read_caption_facts(self.options.captions)
         if any(facts.values()):
             yield {"kind": "captioner", **facts}
-
-
-def _check_pair(card: GeneratorCard, folder: str, mask2img: GeneratorCard, mask2img_folder: str) -> None:
-    """Both generators speak of the same colours at the same sizes.
-
-    Raises:
-        SegGenError: they do not.
-    """
-    sides = {"a_is": f"the generator {folder}", "b_is": f"the generator {mask2img_folder}"}
-    check_same_palette(card.read_palette(folder), mask2img.read_palette(mask2img_folder), **sides)
-    if card.geometry != mask2img.geometry:
-        raise SegGenError("the generators were trained at different sizes", expected=f"{mask2img_folder}: {mask2img.geometry}",
-                          found=f"{folder}: {card.geometry}", remedy="train both with one geometry")
 
 
 def _text_print(values: list) -> str:

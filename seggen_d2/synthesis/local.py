@@ -30,7 +30,7 @@ def synthesize(strategy: str, options: SynthesisOptions, output: str | os.PathLi
     """Make the whole bank by ``workers`` local processes, each with ``options.threads`` threads, and a GPU where there are several.
 
     Args:
-        strategy: ``masksyn`` or ``imgsyn``.
+        strategy: ``masksyn``, ``imgsyn`` or ``unlabelled``.
         options: what to make.
         output: the bank's folder, or an fsspec URL.
         workers: processes.

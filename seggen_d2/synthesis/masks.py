@@ -1,4 +1,4 @@
-"""Where a synthetic sample's mask comes from: a human (ImgSyn) or Text2Mask (MaskSyn)."""
+"""Where a synthetic sample's mask comes from: a human (ImgSyn), Text2Mask (MaskSyn), or nobody (unlabelled)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seggen_d2.bank.mask_members import NO_OBJECT
+from seggen_d2.bank.mask_members import useless
 from seggen_d2.foundation.seeds import derive_seed
 from seggen_d2.generators.sampling.sampler import SampleBatch, Sampler
 from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.mask_codec import MaskCodec
-from seggen_d2.segmentation.masks import InstanceMask, Mask
+from seggen_d2.segmentation.masks import InstanceMask, Mask, SegmentMask, SemanticMask
 from seggen_d2.sources import Source
 from seggen_d2.sources.masks import read_mask
 
 from .plan import SampleSpec
 from .quality import QualityOptions, fault
-
-NO_LABEL = "none of its pixels is labelled"
 
 
 class MaskMaker(Protocol):
@@ -43,12 +41,8 @@ class HumanMasks:
         self.records, self.source = records, source
 
     def __call__(self, specs: Sequence[SampleSpec]) -> list[Mask | str]:
-        return [self._usable(spec.view.mask(read_mask(self.records[spec.source_id], self.source))) for spec in specs]
-
-    def _usable(self, mask: Mask) -> Mask | str:
-        if isinstance(mask, InstanceMask):
-            return NO_OBJECT if all(thing.iscrowd for thing in mask.objects) else mask
-        return mask if (mask.labels() != mask.ignore_id).any() else NO_LABEL
+        masks = [spec.view.mask(read_mask(self.records[spec.source_id], self.source)) for spec in specs]
+        return [useless(mask) or mask for mask in masks]
 
 
 class SampledMasks:
@@ -73,3 +67,25 @@ class SampledMasks:
     def _judged(self, rgb: np.ndarray, caption: str) -> Mask | str:
         decoded = self.codec.decode(rgb)
         return fault(self.codec.unsure(rgb), decoded, caption, self.categories, self.quality) or decoded.mask
+
+
+class NoMasks:
+    """Unlabelled: every pixel is ignored, and there is no segment and no object.
+
+    Args:
+        task: ``semantic``, ``panoptic`` or ``instance``.
+        ignore_id: the label of unlabelled pixels.
+    """
+
+    def __init__(self, task: str, ignore_id: int):
+        self.task, self.ignore_id = task, ignore_id
+
+    def __call__(self, specs: Sequence[SampleSpec]) -> list[Mask | str]:
+        return [self._empty(spec.view.out) for spec in specs]
+
+    def _empty(self, size: tuple[int, int]) -> Mask:
+        if self.task == "instance":
+            return InstanceMask(size, (), self.ignore_id)
+        if self.task == "panoptic":
+            return SegmentMask(np.zeros(size, np.int32), (), self.ignore_id)
+        return SemanticMask(np.full(size, self.ignore_id, np.uint8 if self.ignore_id <= 255 else np.uint16), self.ignore_id)

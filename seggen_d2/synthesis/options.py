@@ -7,13 +7,15 @@ from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.options import build
+from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.sampling.sampler import SamplerOptions
 
 from .plan import STRATEGIES
 from .quality import QualityOptions
 
 DTYPES = ("float32", "bfloat16", "float16")
-PLACES = ("dataset", "captions", "mask2img", "text2mask", "device", "long_captions")  # no part of what a bank is
+APART = ("dataset", "captions", "mask2img", "text2mask", "base", "base_config", "licence", "geometry",  # a bank tells of them by other words
+         "device", "long_captions")  # or not at all
 MASKSYN_ALONE = ("masks", "quality")
 
 
@@ -23,8 +25,12 @@ class SynthesisOptions:
 
     Attributes:
         dataset, captions: the real data that the bank is made from.
-        mask2img: folder of a Mask2Img.
+        mask2img: folder of a Mask2Img; MaskSyn and ImgSyn need it.
         text2mask: folder of a Text2Mask; MaskSyn alone needs it.
+        base: what paints unlabelled samples: ``toy``, a diffusers folder, a .safetensors checkpoint, or a hub name.
+        base_config: for a .safetensors base: folder or hub name of configurations and tokenizers; "" is SDXL-base's.
+        licence: of the base, where its files do not tell it.
+        geometry: sizes of unlabelled samples; those of the others are their Mask2Img's.
         replicas: samples a real image; files may give each strategy its own, ``{masksyn: 10, imgsyn: 50}``.
         seed: changes every sample.
         batch: samples that the networks see at once.
@@ -40,8 +46,12 @@ class SynthesisOptions:
 
     dataset: str
     captions: str
-    mask2img: str
+    mask2img: str = ""
     text2mask: str = ""
+    base: str = ""
+    base_config: str = ""
+    licence: str = ""
+    geometry: Geometry = field(default_factory=Geometry)
     replicas: int = 10
     seed: int = 0
     batch: int = 16
@@ -63,7 +73,7 @@ class SynthesisOptions:
 
     def facts(self, strategy: str) -> dict[str, Any]:
         """What of it decides a bank's samples: no paths, no device, nothing that ``strategy`` does not use."""
-        unused = PLACES if strategy == "masksyn" else PLACES + MASKSYN_ALONE
+        unused = APART if strategy == "masksyn" else APART + MASKSYN_ALONE
         facts = {key: value for key, value in asdict(self).items() if key not in unused}
         for network in {"masks", "images"} & set(facts):
             del facts[network]["distilled"]  # told among the generators, by fingerprint and licence
@@ -79,7 +89,7 @@ def options_for(strategy: str, values: dict[str, Any], where: str) -> SynthesisO
     replicas = values.get("replicas")
     if isinstance(replicas, dict):
         if strategy not in replicas or not set(replicas) <= set(STRATEGIES):
-            raise SegGenError(f"{where}: replicas do not tell those of {strategy}", expected="{masksyn: NUMBER, imgsyn: NUMBER}, or one number",
+            raise SegGenError(f"{where}: replicas do not tell those of {strategy}", expected="{masksyn: NUMBER, imgsyn: NUMBER, ...}, or one number",
                               found=str(replicas), remedy=f"name {strategy} there, or give replicas NUMBER")
         values = {**values, "replicas": replicas[strategy]}
     return build(SynthesisOptions, values, where)

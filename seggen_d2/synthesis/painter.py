@@ -1,27 +1,27 @@
-"""Makes samples: a mask maker, then Mask2Img; everything after the networks stands apart, so that it can run in another thread."""
+"""Makes samples: a mask maker, then the network that paints images; everything after the networks stands apart, so that it can run in another thread."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from seggen_d2.bank import Rejection, Sample
+from seggen_d2.bank.format import UNLABELLED
 from seggen_d2.bank.mask_members import mask_members
 from seggen_d2.foundation.seeds import derive_seed
-from seggen_d2.generators.directory import GeneratorCard, load_generator
 from seggen_d2.generators.examples.texts import check_captions
-from seggen_d2.generators.sampling.sampler import SampleBatch, Sampler
-from seggen_d2.segmentation.mask_codec import MaskCodec, mask_codec
+from seggen_d2.generators.sampling.sampler import SampleBatch
 from seggen_d2.segmentation.masks import Mask
 from seggen_d2.sources import read_image
 
 from .job import Job
-from .masks import HumanMasks, MaskMaker, SampledMasks
+from .masks import HumanMasks, MaskMaker, NoMasks, SampledMasks
 from .plan import SampleSpec
 
 
@@ -52,22 +52,11 @@ class Painter:
         torch.set_num_threads(options.threads)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
         load = {"dtype": getattr(torch, options.dtype), "device": device}
-        pipeline = load_generator(options.mask2img, "mask2img", **load)
+        self.sampler, self.codec = job.networks.painter(**load), job.networks.codec("mask2img")
         captions = {source.source_id: source.captions for source in job.plan.sources}
-        check_captions(captions, pipeline, cut=options.long_captions == "cut", where=options.captions)
+        check_captions(captions, self.sampler.pipeline, cut=options.long_captions == "cut", where=options.captions)
         self.categories = job.source.categories
-        self.sampler, self.codec = Sampler(pipeline, options.images), self._codec(job.card)
-        self.masks = self._mask_maker(load)
-
-    def _codec(self, card: GeneratorCard) -> MaskCodec:
-        return mask_codec(card.task, card.read_palette(card.kind), self.categories, edge_width=card.edge_width, edges=card.edges)
-
-    def _mask_maker(self, load: dict) -> MaskMaker:
-        job, options = self.job, self.job.options
-        if job.strategy == "imgsyn":
-            return HumanMasks(job.records, job.source)
-        text2mask = load_generator(options.text2mask, "text2mask", **load)
-        return SampledMasks(Sampler(text2mask, options.masks), self._codec(job.cards["text2mask"]), self.categories, options.quality)
+        self.masks = _MASK_MAKERS[job.strategy](job, load)
 
     def latents(self, specs: Sequence[SampleSpec]) -> Latent:
         """What the networks make of a batch of one size."""
@@ -81,7 +70,7 @@ class Painter:
         photos = np.stack([self._photo(spec) for spec in specs]) if self.job.options.images.strength < 1 else None
         return SampleBatch([spec.caption for spec in specs], [derive_seed(spec.seed, "image") for spec in specs],
                            [spec.view.time_ids() for spec in specs], height, width,
-                           np.stack([self.codec.encode(mask) for _, mask in kept]), photos)
+                           np.stack([self.codec.encode(mask) for _, mask in kept]) if self.codec else None, photos)
 
     def _photo(self, spec: SampleSpec) -> np.ndarray:
         return spec.view.image(read_image(self.job.records[spec.source_id]["file_name"]))
@@ -97,6 +86,17 @@ class Painter:
         height, width = mask.shape
         return Sample(key=spec.key, image=_jpeg(image, self.job.options.jpeg_quality), source_id=spec.source_id, strategy=spec.strategy,
                       seed=spec.seed, caption=spec.caption, height=height, width=width, **mask_members(mask, self.categories))
+
+
+def _sampled_masks(job: Job, load: dict[str, Any]) -> SampledMasks:
+    return SampledMasks(job.networks.mask_painter(**load), job.networks.codec("text2mask"), job.source.categories, job.options.quality)
+
+
+_MASK_MAKERS: dict[str, Callable[[Job, dict[str, Any]], MaskMaker]] = {
+    "masksyn": _sampled_masks,
+    "imgsyn": lambda job, load: HumanMasks(job.records, job.source),
+    UNLABELLED: lambda job, load: NoMasks(job.source.task, job.source.categories.ignore_id),
+}
 
 
 def _jpeg(image: np.ndarray, quality: int) -> bytes:

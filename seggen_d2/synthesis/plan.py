@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from seggen_d2.bank.format import UNLABELLED
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.seeds import derive_seed
 
 if TYPE_CHECKING:
     from seggen_d2.generators.geometry import View
 
-STRATEGIES = ("masksyn", "imgsyn")
+STRATEGIES = ("masksyn", "imgsyn", UNLABELLED)
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class SampleSpec:
 
     Attributes:
         key: its name in the bank; keys ascend with the plan.
-        source_id: the real image whose caption (MaskSyn) or mask and caption (ImgSyn) it is made from.
-        strategy: ``masksyn`` or ``imgsyn``.
+        source_id: the real image whose caption (ImgSyn: caption and mask) it is made from.
+        strategy: of :data:`STRATEGIES`.
         seed: BLAKE2 of (bank seed, source_id, strategy, replica); all its noise comes from it.
         caption: what the networks are told.
         view: the part of the real image that it shows, and its size.
@@ -62,7 +63,7 @@ class Plan:
     r takes its source's caption r and view r, from the first again after the last.
 
     Args:
-        strategy: ``masksyn`` or ``imgsyn``.
+        strategy: of :data:`STRATEGIES`.
         sources: the real images, in order.
         replicas: samples a real image (the paper, ADE20K: 10 MaskSyn, 50 ImgSyn).
         bank_seed: changes every sample.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.seeds import fingerprint_of_files
 
 SAMPLERS = ("euler", "heun", "dpm++", "unipc")
 CHURNED = ("euler", "heun")
@@ -62,15 +62,13 @@ class Distilled:
         return {"kind": "distilled", "format": self.format, "scale": self.scale, "fingerprint": self._fingerprint(),
                 "licence": self.told_licence, "base": name}
 
+    def told_of(self, kind: str) -> tuple[dict[str, Any], ...]:
+        """What a bank lists of it beside the network ``kind`` that it was fused into; nothing where there is none."""
+        return ({**self.facts(), "of": kind},) if self else ()
+
     def _fingerprint(self) -> str:
         path = Path(self.weights)
-        if not path.is_file():
-            return ""
-        digest = hashlib.blake2b(digest_size=16)
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
+        return fingerprint_of_files([path]) if path.is_file() else ""
 
 
 @dataclass(frozen=True)
