@@ -18,7 +18,7 @@ from seggen_d2.foundation.seeds import fingerprint
 from seggen_d2.segmentation import Categories
 
 from ..dataset_file import load_dataset
-from .relabel import MaskFile, Relabel, convert_all
+from .relabel import Convert, MaskFile, convert_all
 
 STATE = ".prepared.json"  # what each split was made from, beside the dataset files
 OPTIONS = "prepare.json"
@@ -74,7 +74,7 @@ class Prepared:
 def prepare(
     output: str | os.PathLike,
     splits: Sequence[Split],
-    relabel: Relabel | None,
+    relabel: Convert | None,
     options: Mapping[str, Any],
     *,
     workers: int = 1,
@@ -148,7 +148,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(dict(options)))
 
 
-def _state(output: Path, splits: Sequence[Split], relabel: Relabel | None) -> dict[str, Any]:
+def _state(output: Path, splits: Sequence[Split], relabel: Convert | None) -> dict[str, Any]:
     """The note of the last time; masks that were converted in another way are taken away first."""
     state = read_json(output / STATE, "note of a preparation") if (output / STATE).is_file() else {}
     way = fingerprint(repr(relabel).encode())
@@ -161,7 +161,7 @@ def _state(output: Path, splits: Sequence[Split], relabel: Relabel | None) -> di
     return state
 
 
-def _make(path: Path, split: Split, relabel: Relabel | None, workers: int) -> int:
+def _make(path: Path, split: Split, relabel: Convert | None, workers: int) -> int:
     """Write one side; how many photos it has."""
     if relabel and split.masks:
         convert_all(relabel, split.masks, workers, f"masks of {split.side}")
@@ -175,7 +175,7 @@ def _make(path: Path, split: Split, relabel: Relabel | None, workers: int) -> in
     return count
 
 
-def _print(split: Split, relabel: Relabel | None) -> str:
+def _print(split: Split, relabel: Convert | None) -> str:
     """A fingerprint of what a side follows from: names, sizes and times of files, not contents, and how masks are converted."""
     names = [name for file in split.masks for name in (file.photo, file.mask)]
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name in (*names, *split.sources) for stat in [os.stat(name)]]

@@ -29,13 +29,16 @@ class MaskFile:
         photo: its photo.
         mask: as it is.
         output: where it goes; "" keeps it where it is.
-        segments: for panoptic masks, ``(id, contiguous category)`` of each.
+        segments: for panoptic masks, ``(id, contiguous category)`` of each; or the id that each gets.
     """
 
     photo: str
     mask: str
     output: str = ""
     segments: tuple[tuple[int, int], ...] = ()
+
+
+Convert = Callable[[MaskFile], str]  # tells what was wrong with a mask, or ""; its repr tells one way of converting from another
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class Relabel:
         colors: the table of RGB masks; None where masks hold ids.
         changed: ``(from, to)`` of ids that change, after colours; all others stay.
         segments: masks are panoptic: each segment becomes its category.
+        given: the label space before ids change, where ids outside it are an error; None takes any.
     """
 
     categories: Categories
     colors: ColorTable | None = None
     changed: tuple[tuple[int, int], ...] = ()
     segments: bool = False
+    given: Categories | None = None
 
     @property
     def keeps(self) -> bool:
@@ -60,17 +65,7 @@ class Relabel:
         return not (self.colors or self.changed or self.segments)
 
     def __call__(self, file: MaskFile) -> str:
-        """What was wrong with the mask, or "".
-
-        An output that bears its mask's time and has its photo's size is left.
-        """
-        try:
-            size = image_size(file.photo)
-            if not file.output or not _is_made(file, size):
-                self._make(file, size)
-        except SegGenError as error:
-            return str(error)
-        return ""
+        return converted(file, self.labels, label_map_png)
 
     def labels(self, file: MaskFile) -> np.ndarray:
         """``(H, W)`` ids of the result.
@@ -80,9 +75,11 @@ class Relabel:
         """
         if self.segments:
             segments = tuple(Segment(number, category) for number, category in file.segments)
-            labels = SegmentMask(read_panoptic_png(file.mask), segments, self.categories.ignore_id).labels()
+            labels = SegmentMask(read_panoptic_png(file.mask), segments, (self.given or self.categories).ignore_id).labels()
         else:
             labels = self.colors.labels(file.mask) if self.colors else _ids(file.mask)
+        if self.given:
+            check_labels(labels, self.given, file.mask)
         if self.changed:
             table = np.arange(max(int(labels.max(initial=0)), *(old for old, _ in self.changed)) + 1)
             table[[old for old, _ in self.changed]] = [new for _, new in self.changed]
@@ -90,17 +87,36 @@ class Relabel:
         check_labels(labels, self.categories, file.mask)
         return labels
 
-    def _make(self, file: MaskFile, size: tuple[int, int]) -> None:
-        times = os.stat(file.mask)
-        labels = self.labels(file)
-        if labels.shape != size:
-            turned = "turn the photo's pixels as its EXIF data tell (exiftran -ai, jhead -autorot), or the mask"
-            raise SegGenError(f"image {file.photo} and its mask {file.mask} differ in size", expected=f"a mask of {size[0]} x {size[1]} (H x W)",
-                              found=f"{labels.shape[0]} x {labels.shape[1]}",
-                              remedy=turned if labels.shape == size[::-1] else "pair each image with its own mask")
-        if file.output:
-            write_bytes(file.output, label_map_png(labels))
-            os.utime(file.output, ns=(times.st_atime_ns, times.st_mtime_ns))  # another mask, be it an older one, is told by it
+
+def converted(file: MaskFile, read: Callable[[MaskFile], np.ndarray], encode: Callable[[np.ndarray], bytes]) -> str:
+    """Read and check a mask, write it where it has an output; what was wrong with it, or "".
+
+    An output that bears its mask's time and has its photo's size is left.
+
+    Args:
+        file: what to look at.
+        read: gives ``(H, W)`` ids of the result.
+        encode: makes a PNG of them.
+    """
+    try:
+        size = image_size(file.photo)
+        if not file.output or not _is_made(file, size):
+            _make(file, size, read, encode)
+    except SegGenError as error:
+        return str(error)
+    return ""
+
+
+def _make(file: MaskFile, size: tuple[int, int], read: Callable[[MaskFile], np.ndarray], encode: Callable[[np.ndarray], bytes]) -> None:
+    times, labels = os.stat(file.mask), read(file)
+    if labels.shape != size:
+        turned = "turn the photo's pixels as its EXIF data tell (exiftran -ai, jhead -autorot), or the mask"
+        raise SegGenError(f"image {file.photo} and its mask {file.mask} differ in size", expected=f"a mask of {size[0]} x {size[1]} (H x W)",
+                          found=f"{labels.shape[0]} x {labels.shape[1]}",
+                          remedy=turned if labels.shape == size[::-1] else "pair each image with its own mask")
+    if file.output:
+        write_bytes(file.output, encode(labels))
+        os.utime(file.output, ns=(times.st_atime_ns, times.st_mtime_ns))  # another mask, be it an older one, is told by it
 
 
 def _ids(path: str) -> np.ndarray:
