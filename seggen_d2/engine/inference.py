@@ -81,5 +81,5 @@ def figures_of(found: dict[str, Scores], tasks: dict[str, Task]) -> dict[str, An
     first, names = next(iter(found)), OF_PANOPTIC if "panoptic" in found else {}
     told = {names.get(kind, {}).get(name, name): value for kind, scores in found.items() for name, value in plain(scores.figures).items()}
     main = tasks[first].rank
-    semantic = {"miou": told[main], "pixel_accuracy": told["pACC"]} if main == "mIoU" else {}
+    semantic = {"miou": told[main], "pixel_accuracy": told.get("pACC")} if main == "mIoU" else {}
     return {"metric": main, "value": told[main], **semantic, "per_class": plain(found[first].per_class[COLUMN[main]]), "figures": told}

@@ -22,7 +22,7 @@ def final_model(weights: str | os.PathLike, engine: str = "transformers") -> str
         SegGenError: the folder is of a run that did not finish, or of another engine's.
     """
     folder = Path(weights)
-    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+    if not weights or not folder.is_dir() or any(folder.glob("*.safetensors")):
         return str(weights)
     if (folder / FINALS[engine]).exists():
         return str(folder / FINALS[engine])

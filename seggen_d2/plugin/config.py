@@ -22,7 +22,6 @@ _TRAINER: dict[str, Any] = {
     "MODEL.BACKBONE.WEIGHTS": "",
     "SOLVER.REFERENCE_WORLD_SIZE": 0,
     "SOLVER.TENSORBOARD": True,
-    "TEST.AUG.ENABLED": False,
     "TEST.PRECISE_BN.ENABLED": False,
 }
 # Beginnings of the keys whose ranges are both engines'; of the rest Detectron2 allows other values.

@@ -115,8 +115,8 @@ def test_the_plan(tool, config, tmp_path, capsys):
     assert "SegGenMask2Former on tiny-resnet" in told and not (tmp_path / "out").exists()
     tool("--config-file", config, "--dry-run", "SEGGEN.BANKS", "[]", "OUTPUT_DIR", tmp_path / "out")
     assert "p_aug 0 (no bank)" in capsys.readouterr().out
-    tool("--config-file", config, "--dry-run", "TEST.AUG.ENABLED", True, "OUTPUT_DIR", tmp_path / "out")
-    assert "not read   TEST.AUG.ENABLED" in capsys.readouterr().out
+    tool("--config-file", config, "--dry-run", "TEST.PRECISE_BN.ENABLED", True, "OUTPUT_DIR", tmp_path / "out")
+    assert "not read   TEST.PRECISE_BN.ENABLED" in capsys.readouterr().out
     tool("--config-file", config, "--dry-run", "SEGGEN.ENGINE", "transformers", "OUTPUT_DIR", tmp_path / "out")
     assert "Mask2Former on a resnet" in capsys.readouterr().out
 

@@ -139,15 +139,15 @@ def panoptic_name(tmp_path):
 
 def test_evaluators_by_type_and_switch(config, tmp_path, panoptic_name):
     test = "MODEL.MASK_FORMER.TEST"
-    on = {f"{test}.PANOPTIC_ON": True, f"{test}.INSTANCE_ON": True, f"{test}.SEMANTIC_ON": True}
+    on = {"INPUT.DATASET_MAPPER_NAME": "mask_former_panoptic", f"{test}.PANOPTIC_ON": True, f"{test}.INSTANCE_ON": True}
     cfg = keyed(config, {"OUTPUT_DIR": tmp_path, **on})
     assert names(build_evaluator(cfg, panoptic_name)) == ["COCOEvaluator", "COCOPanopticEvaluator", "SemSegEvaluator"]
     assert names(build_evaluator(keyed(config, {"OUTPUT_DIR": tmp_path}), panoptic_name)) == ["SemSegEvaluator"]
     saved = keyed(config, {"OUTPUT_DIR": tmp_path, "TEST.SAVE_PREDICTIONS": True})
-    assert names(build_evaluator(saved, "stages_test")) == ["PredictionWriter", "SemSegEvaluator"]
-    off = keyed(config, {f"{test}.SEMANTIC_ON": False})
+    assert names(build_evaluator(saved, "stages_test")) == ["TaskEvaluator"]
+    assert names(build_evaluator(saved, panoptic_name)) == ["SemSegEvaluator", "TaskEvaluator"]
     with pytest.raises(SegGenError, match="would get no metrics"):
-        build_evaluator(off, panoptic_name)
+        keyed(config, {f"{test}.SEMANTIC_ON": False})
     MetadataCatalog.get("stages_unknown").set(evaluator_type="cocoo")
     with pytest.raises(SegGenError, match="did you mean 'coco'"):
         build_evaluator(cfg, "stages_unknown")
@@ -156,7 +156,11 @@ def test_evaluators_by_type_and_switch(config, tmp_path, panoptic_name):
 
 def test_results_as_json_holds_them():
     found = {"mIoU": 50.0, "pACC": 60.0, "IoU-a": 100.0, "IoU-b": float("nan"), "BoundaryIoU-a": 1.0}
-    assert main_figures({"sem_seg": found})["per_class"] == {"a": 100.0, "b": None}
-    assert main_figures({"sem_seg": found, "panoptic_seg": {"PQ": 1.0}}) == {"metric": "PQ", "value": 1.0, "per_class": {}}
-    assert main_figures({"segm": {"AP": 2.0, "AP-a": 3.0, "APs": 1.0}}) == {"metric": "AP", "value": 2.0, "per_class": {"a": 3.0}}
-    assert main_figures({}) == {} and plain({"x": {"y": float("nan")}}) == {"x": {"y": None}}
+    semantic = main_figures({"sem_seg": found})
+    assert semantic["per_class"] == {"a": 100.0, "b": None} and (semantic["metric"], semantic["miou"]) == ("mIoU", 50.0)
+    panoptic = main_figures({"sem_seg": found, "panoptic_seg": {"PQ": 1.0}, "segm": {"AP": 2.0, "AP-a": 3.0}})
+    assert panoptic["figures"] == {"PQ": 1.0, "mIoU_pan": 50.0, "pACC": 60.0, "AP_pan^Th": 2.0} and panoptic["per_class"] == {}
+    instance = main_figures({"segm": {"AP": 2.0, "AP-a": 3.0, "APs": 1.0}})
+    assert instance == {"metric": "AP", "value": 2.0, "per_class": {"a": 3.0}, "figures": {"AP": 2.0, "APs": 1.0}}
+    assert main_figures({"sem_seg": {"IoU": 5.0, "iIoU": 4.0}})["value"] == 5.0  # Cityscapes' own evaluator
+    assert main_figures({})["metric"] == "" and plain({"x": {"y": float("nan")}}) == {"x": {"y": None}}

@@ -15,16 +15,21 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from seggen_d2.engine.run_folder import holds_training, write_evaluation
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import write_bytes
 from seggen_d2.foundation.table import labelled
-from seggen_d2.sources import load_dataset
+from seggen_d2.modeling.finished import final_model
 
 from ..config import complete, load_config
 from ..data.datasets import register_from_config
 from ..data.registration import check_registered
 from ..hosts import PACKAGES, import_host
 from ..model.checkpoint import SafeCheckpointer, check_weights
+from .evaluators import limit_results, sources_of
+from .multi_scale import check_multi_scale
 from .plan import check_origins, plan
+from .results import run_metrics
 from .stages import FINAL, check_folder, train_stages
 from .trainer import Stopped, Trainer
 
@@ -32,7 +37,7 @@ __all__ = ["Arguments", "Stopped", "train_net"]
 
 logger = logging.getLogger(__name__)
 # Detectron2's keys that this trainer does nothing for where they are on.
-UNHONOURED = ("TEST.AUG.ENABLED", "TEST.PRECISE_BN.ENABLED", "MODEL.LOAD_PROPOSALS", "MODEL.KEYPOINT_ON")
+UNHONOURED = ("TEST.PRECISE_BN.ENABLED", "MODEL.LOAD_PROPOSALS", "MODEL.KEYPOINT_ON")
 
 
 @dataclass(frozen=True)
@@ -105,12 +110,22 @@ def run(words: Arguments) -> dict[str, Any]:
     """
     cfg, ignored = prepare(words)
     _check(words, cfg)
-    default_setup(cfg, Namespace(config_file=words.config_file, eval_only=words.eval_only, opts=words.overrides))
+    _set_up(cfg, words)
     for name in ("seggen_d2", *PACKAGES.values()):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     if ignored:
         logger.warning("keys that the Detectron2 engine does not honour: %s", ", ".join(ignored))
     return evaluate(cfg, words) if words.eval_only else train_stages(cfg, resume=words.resume)
+
+
+def _set_up(cfg: Any, words: Arguments) -> None:
+    """Detectron2's own set-up, which writes ``config.yaml``; a training's stays where its folder is evaluated in."""
+    saved = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    kept = saved.read_bytes() if words.eval_only and saved.exists() and holds_training(cfg.OUTPUT_DIR) else b""
+    comm.synchronize()  # no process reads what the first has written
+    default_setup(cfg, Namespace(config_file=words.config_file, eval_only=words.eval_only, opts=words.overrides))
+    if kept and comm.is_main_process():
+        write_bytes(saved, kept)
 
 
 def _check(words: Arguments, cfg: Any) -> None:
@@ -132,6 +147,8 @@ def prepare(words: Arguments) -> tuple[Any, list[str]]:
     check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
     check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
     complete(cfg)
+    limit_results(cfg)
+    check_multi_scale(cfg)
     _check_classes(cfg)
     if words.num_gpus == 0:
         cfg.defrost()
@@ -159,8 +176,7 @@ def _check_classes(cfg: Any) -> None:
     Raises:
         SegGenError: ``MODEL.SEM_SEG_HEAD.NUM_CLASSES`` is another number.
     """
-    sources = {source.name: source for source in map(load_dataset, cfg.SEGGEN.DATASETS)}
-    source, asked = sources.get(next(iter(cfg.DATASETS.TRAIN), "")), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    source, asked = sources_of(cfg).get(next(iter(cfg.DATASETS.TRAIN), "")), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     if source and len(source.categories) != asked:
         raise SegGenError(
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES does not fit dataset {source.name}",
@@ -173,13 +189,15 @@ def _check_classes(cfg: Any) -> None:
 def evaluate(cfg: Any, words: Arguments) -> dict[str, Any]:
     """Evaluate ``MODEL.WEIGHTS`` where the command names it, else the run's last or final checkpoint.
 
+    ``metrics_final.json`` is written where no training has its own.
+
     Raises:
         SegGenError: there is no checkpoint, or it is of another model.
     """
     final = Path(cfg.OUTPUT_DIR) / FINAL
     resumed = words.resume and (final.parent / "last_checkpoint").exists()
     named = "MODEL.WEIGHTS" in words.overrides[::2]
-    weights = str(final) if final.exists() and not named else cfg.MODEL.WEIGHTS
+    weights = str(final) if final.exists() and not named else final_model(cfg.MODEL.WEIGHTS, "detectron2")
     if not weights and not resumed:
         raise SegGenError(
             "there is nothing to evaluate",
@@ -191,8 +209,9 @@ def evaluate(cfg: Any, words: Arguments) -> dict[str, Any]:
         check_weights(weights)
     model = Trainer.build_model(cfg)
     SafeCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(weights, resume=words.resume)
-    results = Trainer.test(cfg, model)
+    results, several = Trainer.test(cfg, model), Trainer.test_multi_scale(cfg, model)
     if not comm.is_main_process():
         return {}
+    write_evaluation(cfg.OUTPUT_DIR, run_metrics(cfg, results, several))
     verify_results(cfg, results)
     return results

@@ -20,28 +20,19 @@ from detectron2.evaluation import (
     SemSegEvaluator,
 )
 
+from seggen_d2.engine.dialects import ARCHITECTURE
+from seggen_d2.engine.results import READERS
+from seggen_d2.engine.tasks import measured
 from seggen_d2.foundation.errors import SegGenError, nearest
-from seggen_d2.foundation.files import write_bytes
-from seggen_d2.segmentation import label_map_png
-from seggen_d2.sources.records import stem
+from seggen_d2.sources import Source, load_dataset
 
-from ..data.datasets import read_records
+from ..data.datasets import read_records, task_from_config
+from ..data.label_space import task_of
 from ..hosts import PACKAGES, import_package
+from .task_evaluator import prediction_writer, task_evaluator
 
 logger = logging.getLogger(__name__)
 Maker = Callable[[str, str, Any], DatasetEvaluator | None]
-
-
-class PredictionWriter(DatasetEvaluator):
-    """Writes predicted label maps, ``FOLDER/IMAGE_ID.png``, for tools/evaluate.py (``TEST.SAVE_PREDICTIONS``)."""
-
-    def __init__(self, folder: str):
-        self.folder = Path(folder)
-
-    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        for sample, output in zip(inputs, outputs, strict=True):
-            labels = output["sem_seg"].argmax(0).cpu().numpy()
-            write_bytes(self.folder / f"{stem(sample)}.png", label_map_png(labels))
 
 
 def _semantic(name: str, folder: str, cfg: Any) -> DatasetEvaluator | None:
@@ -104,17 +95,60 @@ EVALUATORS: dict[str, tuple[tuple[str, Maker], ...]] = {
 }
 
 
-def build_evaluator(cfg: Any, name: str, folder: str = "") -> DatasetEvaluators:
-    """The evaluators of dataset ``name``; their files go to ``folder``, by default ``OUTPUT_DIR/inference/NAME``.
+def build_evaluator(cfg: Any, name: str, folder: str = "", *, name_ends: str = "") -> DatasetEvaluators:
+    """What scores dataset ``name``, and saves what is predicted for it (``TEST.SAVE_PREDICTIONS``).
+
+    A dataset that a file of ``SEGGEN.DATASETS`` describes is scored as the transformers engine does it, and one that
+    Detectron2 knows by Detectron2's evaluators, whose files go to ``folder``, by default ``OUTPUT_DIR/inference/NAME``.
+    ``name_ends`` is put after a name where it stands for a folder.
 
     Raises:
         SegGenError: its metadata names no known ``evaluator_type``, or the config turns all its metrics off.
     """
+    predictions = Path(cfg.OUTPUT_DIR, "predictions", name + name_ends) if cfg.TEST.SAVE_PREDICTIONS else None
+    source = sources_of(cfg).get(name)
+    if source is not None:
+        return DatasetEvaluators([task_evaluator(_kinds(cfg, source.task), source, predictions)])
+    found = _of_detectron2(cfg, name, folder or os.path.join(cfg.OUTPUT_DIR, "inference", name + name_ends))
+    if predictions:
+        found.append(prediction_writer(_kinds(cfg, task_of(name)), name, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, predictions))
+    return DatasetEvaluators(found)
+
+
+def sources_of(cfg: Any) -> dict[str, Source]:
+    """The datasets that the files of ``SEGGEN.DATASETS`` describe, by name."""
+    return {source.name: source for source in map(load_dataset, cfg.SEGGEN.DATASETS)}
+
+
+def _kinds(cfg: Any, task: str | None) -> list[str]:
+    """The kinds of results that are scored on data of ``task``: of a panoptic model those that are turned on."""
+    if task != "panoptic":
+        return [task or "semantic"]
+    return [kind for kind, on in measured(task, wanted(cfg)).items() if on]
+
+
+def limit_results(cfg: Any) -> None:
+    """Turn off the results that data of the config's task has no truth for, in place; the log says which.
+
+    Raises:
+        SegGenError: none is left.
+    """
+    task = task_from_config(cfg)[0]
+    if task is None or cfg.MODEL.META_ARCHITECTURE not in (ARCHITECTURE, *PACKAGES):
+        return
+    asked, frozen = wanted(cfg), cfg.is_frozen()
+    given = measured(task, asked)
+    cfg.defrost()
+    for kind in (kind for kind, on in asked.items() if on and not given[kind]):
+        _test_node(cfg)[_switch(kind)] = False
+        logger.info("%s is of no effect: %s data has no truth for it", _switch(kind), task)
+    if frozen:
+        cfg.freeze()
+
+
+def _of_detectron2(cfg: Any, name: str, folder: str) -> list[DatasetEvaluator]:
     makers = [maker for switch, maker in _rows(name) if not switch or test_switches(cfg)[switch]]
-    folder = folder or os.path.join(cfg.OUTPUT_DIR, "inference", name)
     found = [evaluator for maker in makers if (evaluator := maker(name, folder, cfg)) is not None]
-    if cfg.TEST.SAVE_PREDICTIONS and any(isinstance(evaluator, SemSegEvaluator) for evaluator in found):
-        found.append(PredictionWriter(os.path.join(cfg.OUTPUT_DIR, "predictions", name)))
     if not found:
         raise SegGenError(
             f"dataset {name} would get no metrics",
@@ -122,7 +156,7 @@ def build_evaluator(cfg: Any, name: str, folder: str = "") -> DatasetEvaluators:
             found=", ".join(f"{switch}: {on}" for switch, on in test_switches(cfg).items()),
             remedy="turn one on under MODEL.MASK_FORMER.TEST",
         )
-    return DatasetEvaluators(found)
+    return found
 
 
 def check_tests(cfg: Any) -> None:
@@ -150,5 +184,18 @@ def _rows(name: str) -> tuple[tuple[str, Maker], ...]:
 
 def test_switches(cfg: Any) -> dict[str, bool]:
     """``PANOPTIC_ON``, ``INSTANCE_ON`` and ``SEMANTIC_ON`` of the configured model; a key that is absent is off."""
-    node = cfg.MODEL.MaskDINO if cfg.MODEL.META_ARCHITECTURE == "MaskDINO" else cfg.MODEL.MASK_FORMER
-    return {switch: bool(node.TEST.get(switch, False)) for switch in ("PANOPTIC_ON", "INSTANCE_ON", "SEMANTIC_ON")}
+    return {_switch(kind): bool(_test_node(cfg).get(_switch(kind), False)) for kind in ("panoptic", "instance", "semantic")}
+
+
+def wanted(cfg: Any) -> dict[str, bool]:
+    """Likewise, by the kind of result; the first that is on is what the model is judged by."""
+    switches = test_switches(cfg)
+    return {kind: switches[_switch(kind)] for kind in READERS}
+
+
+def _switch(kind: str) -> str:
+    return f"{kind.upper()}_ON"
+
+
+def _test_node(cfg: Any) -> Any:
+    return (cfg.MODEL.MaskDINO if cfg.MODEL.META_ARCHITECTURE == "MaskDINO" else cfg.MODEL.MASK_FORMER).TEST

@@ -12,16 +12,18 @@ from typing import Any
 
 from detectron2.utils import comm
 
+from seggen_d2.engine.run_folder import METRICS
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_aside
 from seggen_d2.mixing import Stage, stages_from
+from seggen_d2.modeling.finished import FINALS, final_model
 
 from .ema import EMA_FINAL
 from .evaluators import check_tests
-from .results import METRICS, write_results
+from .results import write_results
 from .trainer import Stopped, Trainer
 
-FINAL = "model_final.pth"
+FINAL, PREDICTIONS = FINALS["detectron2"], "predictions"
 LAST = "last_checkpoint"  # fvcore's file that names a folder's newest checkpoint
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,8 @@ def stage_configs(cfg: Any) -> list[Any]:
         if len(stages) > 1:
             part.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / f"stage-{number}")
         before = str(Path(found[-1].OUTPUT_DIR) / FINAL) if found else cfg.MODEL.WEIGHTS
-        part.MODEL.WEIGHTS = stage.start_weights or before
+        part.MODEL.WEIGHTS = final_model(stage.start_weights or before, "detectron2")
+        part.TEST.SAVE_PREDICTIONS = cfg.TEST.SAVE_PREDICTIONS and number == len(stages) - 1
         part.freeze()
         found.append(part)
     return found
@@ -108,10 +111,11 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
         comm.synchronize()  # the next stage begins from what the first process writes
         if number + 1 < len(configs) and trainer.stop_asked():
             raise Stopped(f"stopped after stage {number + 1} of {len(configs)}; the same command with --resume goes on")
+    seconds, several = time.perf_counter() - began, trainer.evaluate_multi_scale()
     if comm.is_main_process():
         _collect(Path(cfg.OUTPUT_DIR), Path(configs[-1].OUTPUT_DIR))
         iterations = sum(part.SOLVER.MAX_ITER for part in configs)
-        write_results(cfg, results, iterations=iterations, seconds=time.perf_counter() - began)
+        write_results(cfg, results, several, iterations=iterations, seconds=seconds)
     return results
 
 
@@ -143,8 +147,13 @@ def written(folder: Path) -> Path | None:
 
 
 def _collect(folder: Path, last: Path) -> None:
-    """The last stage's weights are the run's."""
+    """The last stage's weights and predictions are the run's."""
+    if folder == last:
+        return
     for name in (FINAL, EMA_FINAL):
-        if folder != last and (last / name).exists():
+        if (last / name).exists():
             with write_aside(folder / name) as aside:
                 shutil.copyfile(last / name, aside)
+    if (last / PREDICTIONS).exists():
+        shutil.rmtree(folder / PREDICTIONS, ignore_errors=True)
+        (last / PREDICTIONS).rename(folder / PREDICTIONS)

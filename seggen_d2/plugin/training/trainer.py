@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from ..swap import SegGenHook
 from .ema import AverageHook
 from .evaluators import build_evaluator
 from .loader import build_test_loader, build_train_loader
+from .multi_scale import multi_scale
 from .optimizer import build_lr_scheduler, build_optimizer, clip_norm
 from .step import StepTrainer
 
@@ -113,13 +115,25 @@ class Trainer(DefaultTrainer):
 
     def evaluate(self) -> dict[str, Any]:
         """Results on ``DATASETS.TEST``; those of the averaged weights under names that end in ``_ema``."""
-        results = self.test(self.cfg, self.model)
+        self._last_eval_results = self._of_all_weights(self.test)
+        return self._last_eval_results
+
+    def evaluate_multi_scale(self) -> dict[str, Any]:
+        """Likewise, at the sizes of ``TEST.AUG``; empty where that is off."""
+        return self._of_all_weights(self.test_multi_scale)
+
+    def _of_all_weights(self, test: Callable[[Any, nn.Module], dict[str, Any]]) -> dict[str, Any]:
+        results = test(self.cfg, self.model)
         if self.average is not None:
             with self.average.average.applied():
-                averaged = self.test(self.cfg, self.model)
+                averaged = test(_unsaved(self.cfg), self.model)
             results = {**results, **{f"{name}_ema": values for name, values in averaged.items()}}
-        self._last_eval_results = results if comm.is_main_process() else {}
-        return self._last_eval_results
+        return results if comm.is_main_process() else {}
+
+    @classmethod
+    def test_multi_scale(cls, cfg: Any, model: nn.Module) -> dict[str, Any]:
+        """``test`` of scores averaged over ``TEST.AUG``; empty where that is off."""
+        return cls.test(cfg, *multi_scale(cfg, model)) if cfg.TEST.AUG.ENABLED else {}
 
     @classmethod
     def build_train_loader(cls, cfg: Any) -> Any:
@@ -140,6 +154,15 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_lr_scheduler(cls, cfg: Any, optimizer: torch.optim.Optimizer) -> Any:
         return build_lr_scheduler(cfg, optimizer)
+
+
+def _unsaved(cfg: Any) -> Any:
+    """A config by which no predictions are written."""
+    found = cfg.clone()
+    found.defrost()
+    found.TEST.SAVE_PREDICTIONS = False
+    found.freeze()
+    return found
 
 
 def distributed(model: nn.Module) -> nn.Module:
