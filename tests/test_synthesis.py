@@ -24,13 +24,14 @@ from seggen_d2.generators.geometry import View
 from seggen_d2.segmentation import Categories, default_palette, read_label_map
 from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.segmentation.masks import SemanticMask
+from seggen_d2.segmentation.naming import named_categories
 from seggen_d2.sources import load_dataset
 from seggen_d2.synthesis.estimate import estimate
 from seggen_d2.synthesis.job import Job
 from seggen_d2.synthesis.local import summary, synthesize
 from seggen_d2.synthesis.options import SynthesisOptions, options_for
 from seggen_d2.synthesis.plan import Plan, PlannedSource
-from seggen_d2.synthesis.quality import QualityOptions, fault, named_categories
+from seggen_d2.synthesis.quality import QualityOptions, fault
 from seggen_d2.synthesis.shards import run_shards
 
 

@@ -99,6 +99,18 @@ def read_columns(path: Path, names: Sequence[str] | None = None, check: bool = F
     return table
 
 
+def read_schema(path: Path) -> pa.Schema:
+    """The columns of an index or a sidecar, and its metadata.
+
+    Raises:
+        SegGenError: the file can't be read.
+    """
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
 def index_numbers_and_texts(path: Path, names: Sequence[str]) -> tuple[np.ndarray, list[bytes]]:
     """``(S, len(names))`` int64 of the columns ``names`` (zeros where the index has none), and each row's texts.
 

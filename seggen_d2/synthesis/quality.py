@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from seggen_d2.foundation.errors import check_range
 from seggen_d2.segmentation import Categories, histogram
-from seggen_d2.segmentation.categories import spoken
 from seggen_d2.segmentation.mask_codec import Decoded
+from seggen_d2.segmentation.naming import named_categories
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,3 @@ def _unnamed(held: np.ndarray, caption: str, categories: Categories, options: Qu
     if len(named) and held[named].mean() < options.min_named:
         return f"holds {held[named].sum()} of the {len(named)} categories that the caption names"
     return ""
-
-
-def named_categories(caption: str, categories: Categories) -> list[int]:
-    """Ids of the categories whose name, or its plural, stands in the caption."""
-    words = [re.escape(spoken(name)) for name in categories.names]
-    return [i for i, word in enumerate(words) if re.search(rf"\b{word}s?\b", caption, re.IGNORECASE)]

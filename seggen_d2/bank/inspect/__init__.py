@@ -105,14 +105,12 @@ def _sample(bank: Bank, record: dict[str, Any], place: int, scores: dict[str, np
 
 def _scores(bank: Bank, survey: Survey) -> tuple[dict[str, np.ndarray], list[str]]:
     """The shown samples' numbers from the sidecars under ``scores/``; a sidecar that can't be joined is told, not shown."""
-    from ..index import read_columns
+    from ..columns import sidecar_columns
 
     scores: dict[str, np.ndarray] = {name: np.empty(0) for name in OWN_SCORES}
     notes = []
     for folder in bank.store.folders("scores"):
-        files = [name for name in bank.store.listing(f"scores/{folder}") if name.endswith(".parquet")]
-        names = read_columns(bank.store.fetch(files[:1])[0]).column_names if files else []
-        for column in (name for name in names if name != "key"):
+        for column in sidecar_columns(bank.store, f"scores/{folder}", bank.shards):
             try:
                 values = bank.column(f"scores/{folder}:{column}")[survey.chosen]
                 scores[f"{folder}: {column}"] = values.astype(float)
