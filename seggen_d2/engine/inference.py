@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
+from seggen_d2.evaluation.of_models import prediction, tasks_of
 from seggen_d2.evaluation.saving import SAVERS
 from seggen_d2.evaluation.scores import Scores, plain
 from seggen_d2.evaluation.tasks import OF_PANOPTIC, Task
-from seggen_d2.modeling import Mask2Former, Outputs
+from seggen_d2.modeling import Mask2Former, Outputs, predict
 from seggen_d2.sources.dataset_file import Source
 
 from .multi_scale import MultiScale
-from .results import Output, prediction, tasks_of
 
 COLUMN = {"PQ": "PQ", "mIoU": "IoU", "AP": "AP"}
-
-
-@torch.no_grad()
-def predict(
-    model: Mask2Former | MultiScale,
-    records: Sequence[dict[str, Any]],
-    mapper: Callable[[dict[str, Any]], dict[str, Any]],
-    *,
-    batch_size: int = 1,
-) -> Iterator[tuple[dict[str, Any], Output]]:
-    """Each record with the model's results (``Outputs.read``) at the image's own size. The model is left in its mode."""
-    training = model.training
-    model.eval()
-    try:
-        for start in range(0, len(records), batch_size):
-            part = records[start : start + batch_size]
-            yield from zip(part, model([mapper(record) for record in part]), strict=True)
-    finally:
-        model.train(training)
 
 
 def evaluate(

@@ -8,6 +8,7 @@ from .inference import instance_inference, panoptic_inference, semantic_inferenc
 from .mask2former import Mask2Former
 from .matching import match, point_sample
 from .outputs import Outputs
+from .predicting import predict
 
 __all__ = [
     "BACKBONES",
@@ -21,5 +22,6 @@ __all__ = [
     "match",
     "panoptic_inference",
     "point_sample",
+    "predict",
     "semantic_inference",
 ]

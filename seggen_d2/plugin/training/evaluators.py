@@ -21,8 +21,8 @@ from detectron2.evaluation import (
 )
 
 from seggen_d2.engine.dialects import ARCHITECTURE
-from seggen_d2.engine.results import READERS
 from seggen_d2.engine.tasks import measured
+from seggen_d2.evaluation.of_models import READERS
 from seggen_d2.foundation.errors import SegGenError, nearest
 from seggen_d2.sources import Source, load_dataset
 

@@ -13,8 +13,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from seggen_d2.engine.results import READERS
 from seggen_d2.evaluation.instances import Detection, encode_object
+from seggen_d2.evaluation.of_models import READERS
 from seggen_d2.evaluation.saving import SAVERS, Saver
 from seggen_d2.evaluation.scores import Scores
 from seggen_d2.evaluation.tasks import TASKS, Task

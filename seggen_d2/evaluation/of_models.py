@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from seggen_d2.evaluation.instances import Detection, encode_object
-from seggen_d2.evaluation.tasks import TASKS, Task
-from seggen_d2.modeling import Outputs
 from seggen_d2.segmentation.masks import Segment, SegmentMask
 from seggen_d2.sources.dataset_file import Source
+
+from .instances import Detection, encode_object
+from .tasks import TASKS, Task
 
 Output = dict[str, Any]
 
@@ -36,8 +36,8 @@ def objects_of(output: Output) -> list[Detection]:
 READERS = {"panoptic": segments_of, "semantic": labels_of, "instance": objects_of}
 
 
-def tasks_of(outputs: Outputs, source: Source) -> dict[str, Task]:
-    """What can be scored of a model's results, by kind; the first is what it is judged by."""
+def tasks_of(outputs: Any, source: Source) -> dict[str, Task]:
+    """What can be scored of a model's results (``modeling.Outputs``), by kind; the first is what it is judged by."""
     return {kind: TASKS[kind][0](source) for kind in READERS if getattr(outputs, kind)}
 
 
