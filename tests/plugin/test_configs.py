@@ -195,8 +195,8 @@ def test_a_stock_model_takes_our_backbones_by_its_own_names_and_what_it_ignores_
 @pytest.mark.parametrize(
     ("pair", "listed"),
     [
-        (["TEST.AUG.ENABLED", "True"], ["TEST.AUG.ENABLED"]),
-        (["TEST.AUG.ENABLED", "False"], []),
+        (["TEST.PRECISE_BN.ENABLED", "True"], ["TEST.PRECISE_BN.ENABLED"]),
+        (["TEST.AUG.ENABLED", "True"], []),
         (["INPUT.RANDOM_FLIP", "none"], ["INPUT.RANDOM_FLIP"]),
         (["MODEL.BACKBONE.WEIGHTS", "microsoft/resnet-50"], ["MODEL.BACKBONE.WEIGHTS"]),
         (["MODEL.MASK_FORMER.ENC_LAYERS", "3"], ["MODEL.MASK_FORMER.ENC_LAYERS"]),

@@ -2,6 +2,7 @@
 """Multi-scale testing against Mask2Former's SemanticSegmentorWithTTA on real Detectron2: the same scores, bit for bit."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,13 @@ from detectron2.data import detection_utils
 from torch import nn
 
 from seggen_d2.engine.multi_scale import MultiScale
+from seggen_d2.evaluation import score_folder
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.options import load_yaml
+from seggen_d2.plugin.training.command import Arguments, run
 
 from .mask2former_pair import CLASSES, build, config
+from .training_world import STOCK, write_toy
 
 SIZES = (33, 48, 80, 64)
 DATA = Path(__file__).parents[3] / "shared/data/ade20k_sample/images"
@@ -82,3 +88,34 @@ def test_a_model_is_left_in_its_mode():
         model = Pixels().train(mode)
         wrapped = MultiScale(model, SIZES, 4000)
         assert wrapped.training is mode and wrapped.train(not mode).model.training is not mode
+
+
+AUG = ("TEST.AUG.ENABLED", "True", "TEST.AUG.MIN_SIZES", "[64, 96]", "TEST.SAVE_PREDICTIONS", "True")
+
+
+@pytest.mark.parametrize("kind", ["ours", "stock"])
+def test_a_training_tells_plain_and_multi_scale_figures_and_saves_both(tmp_path, kind):
+    if kind == "stock":
+        pytest.importorskip("mask2former")
+    file, facts = str(write_toy(tmp_path, f"scales_{kind}")), {"iterations", "seconds", "peak_rss_mb"}
+    words = (*AUG, *(str(word) for pair in (STOCK if kind == "stock" else {}).items() for word in pair), "SOLVER.MAX_ITER", "2", "SEGGEN.EMA", "0.5")
+    run(Arguments(file, words, num_gpus=0))
+    found = json.loads((tmp_path / "out/metrics_final.json").read_text())
+    several = found["multi_scale"]
+    assert several.keys() == found.keys() - facts - {"multi_scale"} and several["results"].keys() == {"sem_seg", "sem_seg_ema"}
+    dataset = load_yaml(file)["SEGGEN"]["DATASETS"][1]
+    for name, metrics in ((f"scales_{kind}_test", found), (f"scales_{kind}_test_TTA", several)):
+        assert score_folder(tmp_path / "out/predictions" / name, dataset)["miou"] == pytest.approx(metrics["miou"])
+    alone = ("OUTPUT_DIR", str(tmp_path / "alone"), "MODEL.WEIGHTS", str(tmp_path / "out/model_final.pth"))
+    run(Arguments(file, (*words, *alone), eval_only=True, num_gpus=0))
+    again = json.loads((tmp_path / "alone/metrics_final.json").read_text())["multi_scale"]
+    assert again["miou"] == pytest.approx(several["miou"]) and again["figures"] == pytest.approx(several["figures"])
+
+
+def test_other_tasks_are_refused_before_anything_is_built(tmp_path):
+    file = str(write_toy(tmp_path, "scales_refused"))
+    for words, told in ((("DATASETS.TEST", "['coco_2017_val_panoptic']"), "coco_2017_val_panoptic is for coco_panoptic_seg"),
+                        (("TEST.AUG.MIN_SIZES", "[]"), "TEST.AUG.MIN_SIZES"), (("TEST.AUG.MIN_SIZES", "(32, 0)"), "TEST.AUG.MIN_SIZES")):
+        with pytest.raises(SegGenError, match=told):
+            run(Arguments(file, (*AUG, *words), num_gpus=0))
+    assert not (tmp_path / "out").exists()
