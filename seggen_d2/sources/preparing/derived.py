@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -38,3 +39,16 @@ def need_own_folder(spec: DatasetFile, path: Path, output: Path) -> None:
     if inside:
         raise SegGenError(f"{output} holds what dataset {path} is made of", expected="an output folder of its own", found=", ".join(inside),
                           remedy="name another folder: --output DIR; the given files stay as they are")
+
+
+def below(file: str, folder: Path) -> Path:
+    """A file's path below a folder of the dataset, where what is made of it goes by the same name.
+
+    Raises:
+        SegGenError: it lies elsewhere, as a JSON may tell.
+    """
+    path = Path(os.path.relpath(file, folder))
+    if ".." in path.parts:
+        raise SegGenError(f"{file} does not lie in {folder}", expected="a path below that folder", found=str(path),
+                          remedy="name files in the JSON by their paths below the dataset's folders")
+    return path

@@ -16,7 +16,7 @@ from seggen_d2.foundation.seeds import derive_seed
 from ..dataset_file import load_dataset, read_dataset_file
 from ..records import open_image
 from ..splits import write_list
-from .derived import NAME, derived_spec, need_own_folder
+from .derived import NAME, below, derived_spec, need_own_folder
 from .prepared import Prepared, Split, begin, prepare
 from .relabel import convert_all
 from .relight import LIGHTS, relight
@@ -68,11 +68,10 @@ class Photo:
 
 
 def _photo(file: str, images: Path, output: Path) -> Photo:
-    below = Path(os.path.relpath(file, images))
-    if ".." in below.parts or below.suffix.lower() not in FORMATS:
-        raise SegGenError(f"photo {file} cannot be written in another light", expected=f"a photo in {images}: {', '.join(FORMATS)}", found=str(below),
-                          remedy="its name in the JSON must be a path below the folder of photos")
-    return Photo(file, str(output / below), below.with_suffix("").as_posix())
+    name = below(file, images)
+    if name.suffix.lower() not in FORMATS:
+        raise SegGenError(f"photo {file} is of a format that is not written", expected=", ".join(FORMATS), found=name.suffix or "no ending")
+    return Photo(file, str(output / name), name.with_suffix("").as_posix())
 
 
 @dataclass(frozen=True)

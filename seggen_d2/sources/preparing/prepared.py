@@ -151,7 +151,8 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 def _state(output: Path, splits: Sequence[Split], relabel: Convert | None) -> dict[str, Any]:
     """The note of the last time; masks that were converted in another way are taken away first."""
     state = read_json(output / STATE, "note of a preparation") if (output / STATE).is_file() else {}
-    way = fingerprint(repr(relabel).encode())
+    segments = [(file.output, file.segments) for split in splits for file in split.masks if file.segments]
+    way = fingerprint(repr((relabel, segments) if segments else relabel).encode())
     if state.get("masks", way) != way:
         for file in (file for split in splits for file in split.masks if file.output):
             Path(file.output).unlink(missing_ok=True)
