@@ -24,54 +24,75 @@ FOLD = 40  # categories past which the table is folded away
 
 def settings_table(summaries: Sequence[Summary]) -> Markup:
     """A row a setting: mean, spread, seeds, difference, verdict, and a dot a seed on a common scale."""
-    scale = _scale([value for summary in summaries for value in summary.values])
+    scale = scale_of([value for summary in summaries for value in summary.values])
     baseline = next((summary for summary in summaries if summary.setting == BASELINE), None)
-    header = ["setting", right(summaries[0].metric), right("spread"), right("seeds"), right("against real"), "", _axis(scale, summaries[0].metric)]
+    metric = summaries[0].metric
+    header = ["setting", right(metric), right("spread"), right("seeds"), right("against real"), "", axis(scale, f"{metric} of each seed")]
     return table(header, [_setting_row(summary, baseline, scale) for summary in summaries], "settings")
 
 
 def _setting_row(summary: Summary, baseline: Summary | None, scale: tuple[float, float]) -> list[Markup]:
     difference = "" if summary.difference is None else f"{summary.difference:+.1f}".replace("-", "−")
-    verdict = (
-        tag("span", summary.verdict, class_="verdict " + summary.verdict.replace(" ", "-")) if summary.verdict else ""
-    )
+    verdict = pill(summary.verdict) if summary.verdict else ""
     spread = "–" if summary.spread is None else f"± {summary.spread:.1f}"
     name = tag("th", tag("b", summary.setting), tag("small", WORDS.get(summary.setting, "")), scope="row")
     cells = [
-        _cell(tag("b", number(summary.mean)), "figure"),
-        _cell(spread, "figure"),
-        _cell(str(len(summary.values)), "figure"),
+        cell(tag("b", number(summary.mean)), "figure"),
+        cell(spread, "figure"),
+        cell(str(len(summary.values)), "figure"),
     ]
-    return [name, *cells, _cell(difference, "figure"), _cell(verdict), _cell(_dots(summary, baseline, scale))]
+    return [name, *cells, cell(difference, "figure"), cell(verdict), cell(_dots(summary, baseline, scale))]
 
 
 def _dots(summary: Summary, baseline: Summary | None, scale: tuple[float, float]) -> Markup:
-    width, height = STRIP
-
-    def x(value: float) -> float:
-        return round(6 + (width - 12) * (value - scale[0]) / (scale[1] - scale[0]), 1)
-
-    shapes = [tag("line", x1=0, x2=width, y1=height / 2, y2=height / 2, class_="rule")]
+    middle, height = STRIP[1] / 2, STRIP[1]
+    shapes = []
     if baseline:
-        low, high = (x(baseline.mean + sign * (baseline.spread or 0)) for sign in (-1, 1))
-        shapes.insert(0, tag("rect", x=low, y=0, width=max(1.5, high - low), height=height, class_="band"))
-    shapes += [tag("circle", cx=x(value), cy=height / 2, r=4.5, class_="dot") for value in summary.values]
-    shapes.append(tag("line", x1=x(summary.mean), x2=x(summary.mean), y1=4, y2=height - 4, class_="mean"))
-    words = f"{summary.setting}: " + ", ".join(number(value) for value in summary.values)
-    return tag(
-        "svg", tag("title", words), shapes, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img"
-    )
+        low, high = (along(baseline.mean + sign * (baseline.spread or 0), scale) for sign in (-1, 1))
+        shapes.append(tag("rect", x=low, y=0, width=max(1.5, high - low), height=height, class_="band"))
+    shapes.append(rule())
+    shapes += [tag("circle", cx=along(value, scale), cy=middle, r=4.5, class_="dot") for value in summary.values]
+    shapes.append(tick(summary.mean, scale, "mean"))
+    return strip(shapes, f"{summary.setting}: " + ", ".join(number(value) for value in summary.values))
 
 
-def _scale(values: Sequence[float]) -> tuple[float, float]:
+def strip(shapes: Sequence[Markup], words: str) -> Markup:
+    """A picture as high as a row; ``words`` say what it shows."""
+    width, height = STRIP
+    return tag("svg", tag("title", words), shapes, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img")
+
+
+def rule() -> Markup:
+    """The line that a row's marks stand on."""
+    return tag("line", x1=0, x2=STRIP[0], y1=STRIP[1] / 2, y2=STRIP[1] / 2, class_="rule")
+
+
+def tick(value: float, scale: tuple[float, float], class_: str) -> Markup:
+    """An upright line at a value."""
+    return tag("line", x1=along(value, scale), x2=along(value, scale), y1=4, y2=STRIP[1] - 4, class_=class_)
+
+
+def along(value: float, scale: tuple[float, float]) -> float:
+    """Where on a strip a value stands, in CSS pixels."""
+    return round(6 + (STRIP[0] - 12) * (value - scale[0]) / (scale[1] - scale[0]), 1)
+
+
+def scale_of(values: Sequence[float]) -> tuple[float, float]:
+    """Whole numbers around all values, with some room."""
     low, high = min(values), max(values)
     room = max(1.0, 0.06 * (high - low))
     return math.floor(low - room), math.ceil(high + room)
 
 
-def _axis(scale: tuple[float, float], metric: str) -> Markup:
-    ends = [tag("span", f"{value:g}") for value in scale]
-    return tag("th", tag("div", ends[0], tag("span", f"{metric} of each seed"), ends[1], class_="axis"), scope="col")
+def axis(scale: tuple[float, float], words: str) -> Markup:
+    """The head of a column of strips: what they show, between the ends of their scale."""
+    ends = [tag("span", f"{value:g}".replace("-", "−")) for value in scale]
+    return tag("th", tag("div", ends[0], tag("span", words), ends[1], class_="axis"), scope="col")
+
+
+def pill(verdict: str) -> Markup:
+    """``better``, ``worse`` and others, by colour."""
+    return tag("span", verdict, class_="verdict " + verdict.replace(",", "").replace(" ", "-"))
 
 
 def per_class_table(summaries: Sequence[Summary]) -> Markup:
@@ -90,10 +111,10 @@ def folded(shown: Markup, categories: int) -> Markup:
     return shown if categories <= FOLD else tag("details", tag("summary", f"{categories} categories"), shown)
 
 
-def heat(value: float | None, class_: str = "") -> Markup:
-    """A cell shaded by a figure in percent; a dash for None."""
+def heat(value: float | None, class_: str = "", note: str = "") -> Markup:
+    """A cell shaded by a figure in percent, with a ``note`` beside it; a dash for None."""
     style = None if value is None else f"--v:{value / 100:.3f}"
-    return tag("td", number(value), class_=f"figure {class_}".strip(), style=style)
+    return tag("td", number(value), tag("small", note) if note else "", class_=f"figure {class_}".strip(), style=style)
 
 
 def stages_table(stages: Sequence[Mapping[str, Any]]) -> Markup:
@@ -104,9 +125,9 @@ def stages_table(stages: Sequence[Mapping[str, Any]]) -> Markup:
     rows = [
         [
             stage["name"],
-            _cell(duration(stage["seconds"]), "figure"),
+            cell(duration(stage["seconds"]), "figure"),
             _bar(stage["seconds"] / longest),
-            _cell(f"{stage['peak_rss_mb']:,.0f} MB", "figure"),
+            cell(f"{stage['peak_rss_mb']:,.0f} MB", "figure"),
             _bar(stage["peak_rss_mb"] / heaviest, "memory"),
         ]
         for stage in stages
@@ -134,6 +155,11 @@ def legend(names: Sequence[str], colors: Sequence[Sequence[int]], ignore_color: 
     return tag("div", chips, class_="legend")
 
 
+def facts(rows: Sequence[tuple[str, str]]) -> Markup:
+    """``(value, words)`` each, in a line."""
+    return join([tag("div", tag("b", value), tag("span", words)) for value, words in rows])
+
+
 def bullets(lines: Sequence[str]) -> Markup:
     return tag("ul", [tag("li", line) for line in lines])
 
@@ -143,7 +169,8 @@ def _bar(share: float, class_: str = "") -> Markup:
     return tag("td", bar, class_="wide")
 
 
-def _cell(content: str, class_: str | None = None) -> Markup:
+def cell(content: str, class_: str | None = None) -> Markup:
+    """A cell that is no row's head."""
     return tag("td", join(content), class_=class_)
 
 

@@ -6,11 +6,12 @@ Boxes are left out, so that objects are small, medium or large by their masks, a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import Categories
@@ -118,29 +119,31 @@ class MaskAP:
         Args:
             classes: names; ``AP*`` is the mean over those of them.
         """
-        whole = np.ones((1, len(self._images)), np.int64)
-        columns = {name: self._column(name, whole)[0] for name in FIGURES}
+        columns = {name: values[0] for name, values in self._columns(FIGURES, np.ones((1, len(self._images)), np.int64)).items()}
         figures = {name: mean_of(values) for name, values in columns.items()}
         return Measured(figures | starred("AP", columns["AP"], classes, self.categories), {"AP": columns["AP"]}).scores(self.categories)
 
     def figure(self, name: str, draws: np.ndarray, classes: Sequence[str] = ()) -> np.ndarray:
         """``(R,)`` one of :meth:`scores`, of ``(R, I)`` draws of the images; see :class:`.Kept`."""
-        if name == "AP*":
-            return starred("AP", self._column("AP", draws), classes, self.categories)[name]
-        return mean_of(self._column(name, draws))
+        of = name.rstrip("*")
+        values = self._columns([of], draws)[of]
+        return mean_of(values) if name == of else starred(of, values, classes, self.categories)[name]
 
-    def _column(self, name: str, draws: np.ndarray) -> np.ndarray:
-        """``(R, N)`` a figure of each category, of draws of the images in the order in which they were added."""
-        thresholds, area = FIGURES[name]
+    def _columns(self, names: Iterable[str], draws: np.ndarray) -> dict[str, np.ndarray]:
+        """``(R, N)`` each, a figure of each category, of draws of the images in the order in which they were added."""
         images = sorted(self._images)  # of equal scores, whatever the order in which images were added
         places = {image: place for place, image in enumerate(self._images)}
         draws = draws[:, [places[image] for image in images]]
-        column = np.full((len(draws), len(self.categories)), np.nan)
-        for category in sorted({category for matches in self._images.values() for category in matches}):
-            listed = ranked([self._images[image][category][area] if category in self._images[image] else None for image in images], self.most)
-            if listed:
-                column[:, category] = average_precision(listed, draws, thresholds)
-        return column
+        columns = {name: np.full((len(draws), len(self.categories)), np.nan) for name in names}
+        found = sorted({category for matches in self._images.values() for category in matches})
+        for category in tqdm(found, desc=f"{', '.join(columns)} of {len(draws):,} draws", unit="category", disable=None, leave=False, delay=2):
+            matched = [self._images[image].get(category) for image in images]
+            for area in sorted({FIGURES[name][1] for name in columns}):
+                listed = ranked([one and one[area] for one in matched])
+                for name in columns if listed else ():
+                    if FIGURES[name][1] == area:
+                        columns[name][:, category] = average_precision(listed, draws, FIGURES[name][0])
+        return columns
 
     def _judge(self) -> Any:
         from pycocotools.cocoeval import COCOeval

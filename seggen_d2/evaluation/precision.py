@@ -29,20 +29,18 @@ class Ranked:
     objects: np.ndarray
 
 
-def ranked(matches: Sequence[dict[str, Any] | None], most: int) -> Ranked | None:
+def ranked(matches: Sequence[dict[str, Any] | None]) -> Ranked | None:
     """The images' matches of one category in one range of areas, as :class:`.MaskAP` keeps them; None where there is nothing.
 
     Of equal scores the earlier image's comes first, as in pycocotools.
     """
-    there = [(place, one) for place, one in enumerate(matches) if one is not None]
+    places, there = [place for place, one in enumerate(matches) if one is not None], [one for one in matches if one is not None]
     if not there:
         return None
-    objects = np.zeros(len(matches), np.int64)
-    objects[[place for place, _ in there]] = [np.count_nonzero(~one["gtIgnore"]) for _, one in there]
-    scores = np.concatenate([one["dtScores"][:most] for _, one in there])
-    images = np.repeat([place for place, _ in there], [len(one["dtScores"][:most]) for _, one in there])
-    order = np.argsort(-scores, kind="stable")
-    found, ignored = (np.concatenate([one[key][:, :most] for _, one in there], 1)[:, order] for key in ("dtMatches", "dtIgnore"))
+    images, owners = (np.repeat(places, [len(one[key]) for one in there]) for key in ("dtScores", "gtIgnore"))
+    objects = np.bincount(owners[~np.concatenate([one["gtIgnore"] for one in there])], minlength=len(matches))
+    order = np.argsort(-np.concatenate([one["dtScores"] for one in there]), kind="stable")
+    found, ignored = (np.concatenate([one[key] for one in there], 1)[:, order] for key in ("dtMatches", "dtIgnore"))
     return Ranked(images[order], found, ignored, objects)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from seggen_d2.foundation.markup import Markup, join, tag
 
 from .charts import duration
+from .charts import facts as facts_line
 from .tables import BASELINE, Summary, number
 
 MAIN = "real+seggen"  # the setting that the headline is about
@@ -40,7 +41,7 @@ def facts(results: Mapping[str, Any]) -> Markup:
     ]
     rows += [_bank_fact(bank) for bank in results["banks"]]
     rows.append((str(len(results["runs"])), "training runs"))
-    return join([tag("div", tag("b", value), tag("span", words)) for value, words in rows])
+    return facts_line(rows)
 
 
 def _bank_fact(bank: Mapping[str, Any]) -> tuple[str, str]:

@@ -58,7 +58,7 @@ def write_page(evaluation: Evaluation, output: str | os.PathLike) -> Path:
 def _facts(evaluation: Evaluation, categories: int) -> Markup:
     told = [(f"{evaluation.images:,}", "images scored"), (f"{len(evaluation.missing):,}", "without prediction"), (str(categories), "categories")]
     told += [(number(none(value), 2), name) for name, value in list(evaluation.scores.figures.items())[:1]]
-    return join([tag("div", tag("b", value), tag("span", words)) for value, words in told])
+    return charts.facts(told)
 
 
 def _per_class(columns: Mapping[str, Mapping[str, float]]) -> Markup:

@@ -1,4 +1,4 @@
-"""Writes a table: ``table.md``, ``table.json``, and the resolved configs of its runs."""
+"""Writes a table: ``table.md``, ``table.json``, ``table.html``, and the resolved configs of its runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from seggen_d2.foundation.files import write_bytes, write_json
 from . import words
 from .bootstrap import LEVEL
 from .cells import Cell, Comparison, compare
+from .page import page
 from .plan import FORMAT, read_plan
 from .provenance import Origin, origin_of
 from .text import markdown
@@ -37,6 +38,7 @@ def make_table(plan: str | os.PathLike, output: str | os.PathLike, *, replicates
     table, output = compare(read_plan(plan), replicates=replicates, partial=partial), Path(output)
     origin = origin_of(table.plan, output)
     write_json(output / "table.json", table_json(table, origin))
+    write_bytes(output / "table.html", page(table, origin).encode())
     write_bytes(output / "table.md", markdown(table, origin).encode())
     return output / "table.md"
 

@@ -41,9 +41,13 @@ class Origin:
 
     def facts(self) -> list[tuple[str, str]]:
         """What is told of the table as a whole; empty where it is unknown."""
-        plan, versions = self.plan, ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        return [("paper", plan.source), ("dataset", plan.dataset), ("scale", plan.scale), ("engine", plan.engine), ("commit", plan.commit),
-                ("command", plan.command), ("versions", versions)]
+        plan = self.plan
+        return [("paper", plan.source), ("dataset", plan.dataset), ("scale", plan.scale), ("engine", plan.engine), *self.made()]
+
+    def made(self) -> list[tuple[str, str]]:
+        """By what it was made."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        return [("commit", self.plan.commit), ("command", self.plan.command), ("versions", versions)]
 
     def runs_json(self) -> list[dict[str, object]]:
         return [asdict(one) for one in self.runs]

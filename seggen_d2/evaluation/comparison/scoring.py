@@ -12,13 +12,14 @@ import numpy as np
 from seggen_d2.evaluation.kept import Kept
 from seggen_d2.evaluation.predictions import distinct_records, open_dataset, score_saved
 from seggen_d2.evaluation.results import METRICS
-from seggen_d2.evaluation.scores import Scores, check_classes
+from seggen_d2.evaluation.scores import check_classes
 from seggen_d2.evaluation.tasks import TASKS, kinds_of, open_task
 from seggen_d2.foundation.errors import SegGenError, check_choice
 
 from .bootstrap import draw_images
 from .plan import Column, Plan, Row, Run
 
+OVER_ALL = {"mIoU": "IoU", "fwIoU": "IoU", "mACC": "ACC", "pACC": "ACC"}
 SHOWN = 5  # images without prediction that are named
 
 
@@ -87,7 +88,7 @@ class Judge:
         kept = self._kept(path, words)
         scores = kept.scores(column.classes)
         replicates = kept.figure(column.figure, self.draws, column.classes)
-        return Scored(scores.figures[column.figure], replicates, _per_class(column.figure, scores))
+        return Scored(scores.figures[column.figure], replicates, scores.per_class[column_of(column.figure)])
 
     def _kept(self, path: str, words: str) -> Kept:
         """Images are scored once for all columns."""
@@ -100,10 +101,10 @@ class Judge:
         return self._last[1]
 
 
-def _per_class(figure: str, scores: Scores) -> dict[str, float]:
-    """The column that a figure is the mean of, or else the first."""
-    name = figure.rstrip("*").removesuffix("_th").removesuffix("_st").removeprefix("m")
-    return scores.per_class.get(name) or next(iter(scores.per_class.values()))
+def column_of(figure: str) -> str:
+    """The figure by category that belongs to a figure over all: ``IoU`` to ``mIoU*``, ``PQ`` to ``PQ_th``, ``AP`` to ``AP50``."""
+    name = figure.rstrip("*").removesuffix("_th").removesuffix("_st")
+    return OVER_ALL.get(name, "AP" if name.startswith("AP") else name)
 
 
 class Runs:

@@ -23,17 +23,13 @@ def markdown(table: Comparison, origin: Origin) -> str:
 
 
 def _figures(table: Comparison) -> str:
-    header = ["setting", "model", "against", "seeds", *(name for column in table.plan.columns for name in (column.name, "paper", "difference", "paper's"))]
+    header = ["setting", "model", "against", "seeds", *(name for column in table.plan.columns for name in (column.name, "paper", "difference", "paper's difference"))]
     rows = []
     for row in table.plan.rows:
         cells = [table.cells[row.name][column.name] for column in table.plan.columns]
-        told = [text for cell in cells for text in (words.ours(row, cell), number(cell.paper), words.compared(cell), _paper(cell.paper_difference))]
+        told = [text for cell in cells for text in (words.ours(row, cell), number(cell.paper), words.compared(cell), words.paper_difference(cell))]
         rows.append([row.name, row.model, row.against or words.DASH, words.seeds(row, table), *told])
     return _pipes(header, rows)
-
-
-def _paper(difference: float | None) -> str:
-    return words.DASH if difference is None else words.signed(difference, 1)
 
 
 def _pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

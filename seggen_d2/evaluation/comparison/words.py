@@ -51,6 +51,11 @@ def compared(cell: Cell) -> str:
     return DASH if found is None else f"{signed(found.mean)} {bounds(found)} {verdict(found)}"
 
 
+def paper_difference(cell: Cell) -> str:
+    """The paper's difference, rounded as its figures are, or a dash."""
+    return DASH if cell.paper_difference is None else signed(cell.paper_difference, 1)
+
+
 def verdict(found: Difference) -> str:
     """What the interval says, and that it is of one seed where a side has no more."""
     return found.interval.verdict + (", one seed" if found.seeds == 1 else "")
