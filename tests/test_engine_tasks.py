@@ -8,7 +8,7 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("pycocotools")
-from toy_world import TINY, copied_bank, losses_with_and_without_swap
+from toy_world import losses_with_and_without_swap, write_task_world
 
 from seggen_d2.engine.config import load_config
 from seggen_d2.engine.from_config import experiment
@@ -19,34 +19,21 @@ from seggen_d2.evaluation.predictions import evaluate_predictions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.modeling import Outputs
 from seggen_d2.sources.masks import read_mask
-from seggen_d2.sources.toy_folder import write_toy_folder
 
-SIZE = 32
-ON = {"panoptic": {"PANOPTIC_ON": True, "INSTANCE_ON": True, "SEMANTIC_ON": True},
-      "instance": {"INSTANCE_ON": True, "SEMANTIC_ON": False}}
+TASKS = ("panoptic", "instance")
 
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory):
     """For each task: a config of 4 training scenes, 2 test scenes and a bank."""
-    found = {}
-    for task in ON:
-        root = tmp_path_factory.mktemp(task)
-        data = [str(write_toy_folder(root / split, split, count, size=SIZE, task=task)) for split, count in (("train", 4), ("test", 2))]
-        former = {**TINY["MODEL"]["MASK_FORMER"], "TEST": ON[task]}
-        config = {**TINY, "OUTPUT_DIR": str(root / "out"), "MODEL": {**TINY["MODEL"], "MASK_FORMER": former},
-                  "INPUT": {**TINY["INPUT"], "DATASET_MAPPER_NAME": f"mask_former_{task}", "IMAGE_SIZE": SIZE},
-                  "SEGGEN": {"P_AUG": 0.5, "DATASETS": data, "BANKS": [copied_bank(data[0], root / "bank", "imgsyn")]}}
-        (root / "config.yaml").write_text(yaml.safe_dump(config))
-        found[task] = root / "config.yaml"
-    return found
+    return {task: write_task_world(tmp_path_factory.mktemp(task), task) for task in TASKS}
 
 
 def run_of(config, *pairs, **options):
     return experiment(load_config(config, list(pairs))[0], **options)
 
 
-@pytest.mark.parametrize("mapper", [name for name, kind in MAPPERS.items() if kind.task in ON])
+@pytest.mark.parametrize("mapper", [name for name, kind in MAPPERS.items() if kind.task in TASKS])
 def test_every_mapper_trains(worlds, tmp_path, mapper):
     task = MAPPERS[mapper].task
     run = run_of(worlds[task], "OUTPUT_DIR", str(tmp_path), "INPUT.DATASET_MAPPER_NAME", mapper, "SOLVER.MAX_ITER", "2")
@@ -56,7 +43,7 @@ def test_every_mapper_trains(worlds, tmp_path, mapper):
     assert {"PQ_th", "SQ", "AP_pan^Th", "mIoU_pan"} <= metrics["figures"].keys() if task == "panoptic" else "AP50" in metrics["figures"]
 
 
-@pytest.mark.parametrize("task", ON)
+@pytest.mark.parametrize("task", TASKS)
 def test_p_aug_0_gives_the_bare_mappers_losses_bit_for_bit(worlds, task):
     bare, swapped, synthetic = losses_with_and_without_swap(run_of(worlds[task]), 4)
     assert all(torch.equal(bare[name], swapped[name]) for name in bare)
@@ -84,7 +71,7 @@ class Oracle(torch.nn.Module):
         return classes, masks * 40 - 20
 
 
-@pytest.mark.parametrize("task", ON)
+@pytest.mark.parametrize("task", TASKS)
 def test_the_truth_as_prediction_is_worth_100_also_once_saved(worlds, task, tmp_path):
     run = run_of(worlds[task], training=False)
     metrics = evaluate(Oracle(run.tests[0]), run.tests[0], run.test_mapper, batch_size=2, predictions=tmp_path)

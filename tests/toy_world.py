@@ -10,11 +10,13 @@ from PIL import Image
 
 from seggen_d2.bank import BankInfo, BankWriter, Sample
 from seggen_d2.bank.mask_members import mask_members
+from seggen_d2.foundation.options import merge
 from seggen_d2.mixing import NumberedSampler
 from seggen_d2.segmentation import Categories, default_palette, histogram, label_map_png
 from seggen_d2.sources import load_dataset
 from seggen_d2.sources.masks import read_labelled
 from seggen_d2.sources.toy import CATEGORIES, toy_scene
+from seggen_d2.sources.toy_folder import write_toy_folder
 
 SIZE = 32
 TINY = {
@@ -137,6 +139,27 @@ def write_world(root: Path) -> Path:
         "SEGGEN": {**TINY["SEGGEN"], "DATASETS": datasets, "BANKS": [bank]},
     }
     (root / "config.yaml").write_text(yaml.safe_dump(config))
+    return root / "config.yaml"
+
+
+ON = {"semantic": {"SEMANTIC_ON": True}, "panoptic": {"PANOPTIC_ON": True, "INSTANCE_ON": True}, "instance": {"INSTANCE_ON": True, "SEMANTIC_ON": False}}
+
+
+def write_task_world(root: Path, task: str, prefix: str = "toy") -> Path:
+    """``config.yaml`` of a task: PREFIX_train (4 scenes), PREFIX_test (2) and a bank of the training scenes themselves."""
+    data = []
+    for split, count in (("train", 4), ("test", 2)):
+        file = write_toy_folder(root / split, split, count, size=SIZE, task=task)
+        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "name": f"{prefix}_{split}"}))
+        data.append(str(file))
+    own = {
+        "OUTPUT_DIR": str(root / "out"),
+        "MODEL": {"MASK_FORMER": {"TEST": ON[task]}},
+        "DATASETS": {"TRAIN": [f"{prefix}_train"], "TEST": [f"{prefix}_test"]},
+        "INPUT": {"DATASET_MAPPER_NAME": f"mask_former_{task}", "IMAGE_SIZE": SIZE},
+        "SEGGEN": {"DATASETS": data, "BANKS": [copied_bank(data[0], root / "bank", "imgsyn")]},
+    }
+    (root / "config.yaml").write_text(yaml.safe_dump(merge(TINY, own)))
     return root / "config.yaml"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seggen_d2.foundation.files import write_json
+from seggen_d2.foundation.files import read_json, write_json
 from seggen_d2.modeling.finished import FINALS
 
 METRICS = "metrics_final.json"
@@ -17,7 +17,8 @@ SHOWN = ("PQ_th", "PQ_st", "AP_pan^Th", "mIoU_pan", "AP50")  # beside the main f
 
 def holds_training(folder: str | os.PathLike) -> bool:
     """Whether a training wrote, or writes, to ``folder``: its metrics and its config are that training's."""
-    return any(any(Path(folder).glob(pattern)) for pattern in CHECKPOINTS)
+    metrics = Path(folder) / METRICS
+    return any(any(Path(folder).glob(pattern)) for pattern in CHECKPOINTS) or (metrics.exists() and "iterations" in read_json(metrics))
 
 
 def write_evaluation(folder: str | os.PathLike, metrics: Mapping[str, Any]) -> bool:
