@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -15,6 +15,31 @@ from seggen_d2.foundation.errors import SegGenError, nearest
 from seggen_d2.foundation.options import build, load_yaml
 from seggen_d2.foundation.seeds import fingerprint
 
+ROOM = Path(str(resources.files(__package__)))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage is expected to take; zeros where nothing is known.
+
+    Attributes:
+        pflop: 10^15 floating-point operations on GPUs, two to a multiplication with its addition.
+        kind: of work, a key of ``costs.yaml``: it tells how fast a GPU does it.
+        core_minutes: of a CPU core, where no GPU is meant.
+        disk_gb: what stays on disk, and what is removed only by hand.
+        per: a variable; all figures are of one of so many.
+    """
+
+    pflop: float = 0.0
+    kind: str = ""
+    core_minutes: float = 0.0
+    disk_gb: float = 0.0
+    per: str = ""
+
+    def times(self, count: float) -> Cost:
+        """That of ``count`` of them."""
+        return Cost(self.pflop * count, self.kind, self.core_minutes * count, self.disk_gb * count)
+
 
 @dataclass(frozen=True)
 class StageFile:
@@ -22,29 +47,33 @@ class StageFile:
 
     Attributes:
         name: unique; may hold ``{variables}``.
-        command: run from the repository's root; ``python`` becomes the running interpreter.
+        command: run from the repository's root; ``python`` becomes the running interpreter. A word that is a variable
+            with a list for a value becomes the words of the list.
         produces: files (relative to the output folder) that must exist afterwards.
         needs: stages that come before; a pattern such as ``train-*`` names several.
-        cores: CPU cores it takes; it gets as many threads.
+        cores: CPU cores it takes; it gets as many threads. 0 takes the whole machine, with threads as they come. May be a variable.
         each: variables of each copy of the stage; one stage where there are none.
+        cost: what it is expected to take.
     """
 
     name: str
     command: str
     produces: list
     needs: list = field(default_factory=list)
-    cores: int = 1
+    cores: int | str = 1
     each: list = field(default_factory=list)
+    cost: Cost = Cost()
 
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe's YAML file: ``variables`` are defaults that ``KEY VALUE`` pairs replace."""
+    """A recipe's YAML file: ``variables`` are defaults that ``KEY VALUE`` pairs replace; stages of ``include`` come first."""
 
     name: str
     description: str
-    stages: tuple[StageFile, ...]
+    stages: tuple[StageFile, ...] = ()
     variables: dict = field(default_factory=dict)
+    include: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,59 +86,129 @@ class Stage:
     needs: list[str]
     cores: int
     key: str
+    cost: Cost = Cost()
 
 
-def load_recipe(name: str, output: Path, overrides: dict[str, Any]) -> list[Stage]:
+def load_recipe(name: str, output: Path, overrides: Mapping[str, Any], *, prefix: str = "") -> list[Stage]:
     """Read a recipe and fill in its variables.
 
     Args:
         name: a recipe of the package (``quickstart``, ``camvid``), or a YAML file.
         output: the folder that ``{output}`` stands for.
         overrides: values for the recipe's variables.
+        prefix: of the stages' names, for recipes that run side by side.
 
     Raises:
         SegGenError: no such recipe, an unknown variable, stage or key.
     """
-    path = _find(name)
-    recipe = build(RecipeFile, load_yaml(path), f"recipe {path}")
+    path = find_file(name, "recipe")
+    recipe = read_recipe(path)
+    values = {**chosen(recipe.variables, overrides, f"recipe {recipe.name}"), "output": str(output)}
+    return expand(recipe.stages, values, output, str(path), prefix)
+
+
+def chosen(variables: Mapping[str, Any], overrides: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """``variables`` with ``overrides`` in place of some.
+
+    Raises:
+        SegGenError: an override is none of them; ``what`` names whose they are.
+    """
     for key in overrides:
-        if key not in recipe.variables:
-            raise SegGenError(f"recipe {recipe.name} has no variable {key!r}", remedy=nearest(key, recipe.variables))
-    values = {**recipe.variables, **overrides, "output": str(output)}
+        if key not in variables:
+            raise SegGenError(f"{what} has no variable {key!r}", expected=", ".join(variables), remedy=nearest(key, variables))
+    return {**variables, **overrides}
+
+
+def expand(files: Sequence[StageFile], values: Mapping[str, Any], output: Path, where: str, prefix: str = "") -> list[Stage]:
+    """Stages with their variables filled in, each copy of its own.
+
+    Raises:
+        SegGenError: two have one name; a variable or a stage is unknown.
+    """
     stages: dict[str, Stage] = {}
-    for spec in recipe.stages:
+    for spec in files:
         for each in spec.each or [{}]:
-            stage = _stage(spec, {**values, **each}, output, stages, path)
+            stage = make_stage(spec, {**values, **each}, output, stages, where, prefix)
             if stage.name in stages:
-                raise SegGenError(f"recipe {path} has two stages {stage.name!r}")
+                raise SegGenError(f"recipe {where} has two stages {stage.name!r}")
             stages[stage.name] = stage
     return list(stages.values())
 
 
-def _find(name: str) -> Path:
+def read_recipe(path: Path) -> RecipeFile:
+    """A recipe with those that it includes, which come first.
+
+    Raises:
+        SegGenError: a file is missing, or holds what is no recipe.
+    """
+    recipe = build(RecipeFile, load_yaml(path), f"recipe {path}")
+    before = [read_recipe(ROOM / f"{name}.yaml") for name in recipe.include]
+    stages = tuple(stage for each in (*before, recipe) for stage in each.stages)
+    variables = {key: value for each in (*before, recipe) for key, value in each.variables.items()}
+    return RecipeFile(recipe.name, recipe.description, stages, variables)
+
+
+def find_file(name: str, what: str, folder: str = "") -> Path:
+    """The YAML file ``name`` of the package's recipes, or of one of their folders; or a file.
+
+    Raises:
+        SegGenError: there is none of that name.
+    """
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    folder = Path(str(resources.files(__package__)))
-    known = {path.stem: path for path in folder.glob("*.yaml")}
+    known = {path.stem: path for path in (ROOM / folder).glob("*.yaml") if path.stem != "costs"}
     if name not in known:
-        raise SegGenError(f"recipe {name!r} is not known", expected=", ".join(sorted(known)), remedy=nearest(name, known) + " or give a YAML file")
+        raise SegGenError(f"{what} {name!r} is not known", expected=", ".join(sorted(known)), remedy=nearest(name, known) + " or give a YAML file")
     return known[name]
 
 
-def _stage(spec: StageFile, values: dict[str, Any], output: Path, before: dict[str, Stage], where: Path) -> Stage:
-    def fill(text: str) -> str:
+def make_stage(spec: StageFile, values: Mapping[str, Any], output: Path, before: Mapping[str, Stage], where: str, prefix: str = "") -> Stage:
+    """A stage with its variables filled in.
+
+    Args:
+        values: of the variables. before: the stages that it may need, by name.
+
+    Raises:
+        SegGenError: a variable or a stage is unknown; ``where`` names the file.
+    """
+    filled = Filling(values, f"{where}: stage {spec.name!r}")
+    needs = [name for pattern in spec.needs for name in _matching(prefix + filled.text(pattern), before, spec.name, where)]
+    command = filled.words(shlex.split(spec.command))
+    texts = [" ".join(command), *(before[name].key for name in needs), *(_config_text(word, output) for word in command)]
+    produces = [output / filled.text(p) for p in spec.produces]
+    cores, key = int(filled.text(str(spec.cores))), fingerprint("\n".join(texts).encode())
+    cost = spec.cost.times(float(values[spec.cost.per])) if spec.cost.per else spec.cost
+    return Stage(prefix + filled.text(spec.name), command, produces, needs, cores, key, cost)
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Fills ``{variables}`` in; ``where`` names what is filled, for errors."""
+
+    values: Mapping[str, Any]
+    where: str
+
+    def text(self, text: str) -> str:
+        """``text`` with each ``{name}`` replaced.
+
+        Raises:
+            SegGenError: a name is no variable.
+        """
         try:
-            return text.format(**values)
+            return text.format(**self.values)
         except KeyError as error:
-            raise SegGenError(f"recipe {where}: stage {spec.name!r} names an unknown variable {error}", remedy=nearest(str(error), values)) from error
+            raise SegGenError(f"{self.where} names an unknown variable {error}", remedy=nearest(str(error), self.values)) from error
 
-    needs = [name for pattern in spec.needs for name in _matching(fill(pattern), before, spec.name, where)]
-    command = [fill(word) for word in shlex.split(spec.command)]
-    texts = [" ".join(command), *(before[name].key for name in needs), *(_config_text(word) for word in command)]
-    return Stage(fill(spec.name), command, [output / fill(p) for p in spec.produces], needs, spec.cores, fingerprint("\n".join(texts).encode()))
+    def words(self, words: list[str]) -> list[str]:
+        """Each word filled; a word ``{name}`` of a list becomes the list's words, filled too."""
+        found: list[str] = []
+        for word in words:
+            value = self.values.get(word[1:-1]) if word[:1] == "{" else None
+            found += self.words([str(item) for item in value]) if isinstance(value, (list, tuple)) else [self.text(word)]
+        return found
 
 
-def _matching(pattern: str, before: dict[str, Stage], stage: str, where: Path) -> list[str]:
+def _matching(pattern: str, before: Mapping[str, Stage], stage: str, where: str) -> list[str]:
     found = [name for name in before if re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name)]
     if not found:
         raise SegGenError(f"recipe {where}: stage {stage!r} needs {pattern!r}, which no earlier stage is called",
@@ -117,7 +216,8 @@ def _matching(pattern: str, before: dict[str, Stage], stage: str, where: Path) -
     return found
 
 
-def _config_text(word: str) -> str:
+def _config_text(word: str, output: Path) -> str:
     """The values of a config file named in a command, its base's with them: changing one makes the stage another one."""
-    is_config = word.startswith("configs" + os.sep) and word.endswith((".yaml", ".yml")) and Path(word).is_file()
-    return json.dumps(load_yaml(word), sort_keys=True, default=str) if is_config else ""
+    path = Path(word)
+    is_config = path.suffix in (".yaml", ".yml") and not path.is_relative_to(output) and path.is_file()
+    return json.dumps(load_yaml(path), sort_keys=True, default=str) if is_config else ""

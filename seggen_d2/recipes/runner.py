@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,9 +54,13 @@ class Runner:
         """Run everything that is not done; returns a row ``{name, seconds, peak_rss_mb, cores}`` a stage.
 
         Raises:
-            SegGenError: a stage failed (the end of its log is shown), or was made by another command.
+            SegGenError: a stage failed (the end of its log is shown), or was made by another command; or another run works in the folder.
         """
         self._check_stamps()
+        with _alone(self.output):
+            return self._run()
+
+    def _run(self) -> list[dict]:
         path = self.output / "stages.json"
         self.before = read_json(path) if path.exists() else {"wall_seconds": 0, "peak_rss_mb": 0}
         self.began = time.monotonic()
@@ -126,7 +132,7 @@ class Runner:
         done = {stage.name for stage in self.stages if self._done(stage)}
         for stage in self.stages:
             ready = stage.name not in names | done and done.issuperset(stage.needs)
-            wanted = min(stage.cores, len(self.cores))
+            wanted = min(stage.cores or len(self.cores), len(self.cores))
             if ready and wanted <= len(free):
                 self.running.append(self._start(stage, free[:wanted]))
                 free = free[wanted:]
@@ -135,10 +141,11 @@ class Runner:
         log = self.output / "logs" / f"{stage.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable if word == "python" else word for word in stage.command]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores)), "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
+        threads = {"OMP_NUM_THREADS": str(len(cores)), "OMP_WAIT_POLICY": "passive"} if stage.cores else {}
+        environment = {**os.environ, **threads, "PYTHONUNBUFFERED": "1"}
         with open(log, "ab") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
-        if hasattr(os, "sched_setaffinity"):
+        if stage.cores and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, cores)
         return _Running(stage, process, cores, time.monotonic(), log)
 
@@ -169,6 +176,23 @@ class Runner:
             job.process.terminate()
         for job in self.running:
             job.process.wait()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder while this one works there; the lock ends with its process. Nothing is kept out on Windows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except OSError as error:
+            raise SegGenError(f"another run works in {folder}", expected="one at a time", found=f"its lock {file.name} is held",
+                              remedy="wait for it, or give another --output") from error
+        yield
 
 
 def _tree_rss(pid: int) -> int:

@@ -1,0 +1,207 @@
+"""From a protocol and a world to stages, and to the plan that the table is made from."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seggen_d2.foundation.errors import SegGenError, check_choice
+
+from .estimate import command_line
+from .protocol import MAIN, Column, Protocol, Row
+from .recipe import Filling, Stage, StageFile, expand, make_stage
+from .world import Evaluation, ImageSet, Segmenter, World
+
+METRICS = "metrics_final.json"
+ENGINES = ("transformers", "detectron2")
+ANNOTATOR_ENGINE = "transformers"  # its models are what tools/label_bank.py opens
+
+
+@dataclass
+class Planner:
+    """Plans a table: each of its trainings and what they need, once.
+
+    Args:
+        protocol, world: what is asked for, and on what.
+        root: folder of the world's artefacts, which all its tables share.
+        engine: ``transformers`` or ``detectron2``. seeds: trainings of each row. task: of the rows that name none.
+        classes: names of categories that ``mIoU*`` is over; none is all.
+
+    Raises:
+        SegGenError: the protocol has no such task, or the world no such evaluation.
+    """
+
+    protocol: Protocol
+    world: World
+    root: Path
+    engine: str
+    seeds: int
+    task: str = ""
+    classes: Sequence[str] = ()
+    all_stages: dict[str, Stage] = field(default_factory=dict)
+    wanted: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        possible = [task for task in self.protocol.tasks if task in self.world.file.tasks] or self.protocol.tasks
+        own = [task for task in possible if task == self.world.values.get("own_task", task)]
+        self.task = check_choice(f"--task for {self.protocol.name}", self.task or (own or possible)[0], self.protocol.tasks)
+        for task in dict.fromkeys(row.task or self.task for row in self.protocol.rows):
+            for stage in expand(self.world.stages, self.values(task), self.root / task, str(self.world.path), f"{task}."):
+                self.all_stages[stage.name] = stage
+
+    def values(self, task: str, **more: Any) -> dict[str, Any]:
+        """Of the variables, for a task; those of the world may name others."""
+        known = {**self.world.values, "task": task, "output": str(self.root / task), "engine": self.engine, **more}
+        filling = Filling(known, f"world {self.world.path}")
+        return {key: filling.text(value) if isinstance(value, str) else value for key, value in known.items()}
+
+    def plan(self) -> dict[str, Any]:
+        """``columns``, ``rows`` and ``notes`` of the plan; the stages that they need are planned with them."""
+        columns = [self._column(column) for column in self.protocol.columns]
+        rows = [self._row(row) for row in self.protocol.rows]
+        notes = [*self.protocol.notes, *self.world.file.notes, *self._stand_ins(), *self._all_classes()]
+        return {"columns": columns, "rows": rows, "notes": notes}
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages that the rows need, in order; those of :meth:`plan`, after it."""
+        needed, left = set(), list(self.wanted)
+        while left:
+            name = left.pop()
+            if name not in needed:
+                needed.add(name)
+                left += self.all_stages[name].needs
+        return [stage for name, stage in self.all_stages.items() if name in needed]
+
+    # -- what the table holds --------------------------------------------------------------------------------------
+
+    def _column(self, column: Column) -> dict[str, Any]:
+        task = column.task or self.task
+        kind = column.kind or task
+        figure = (column.figure or "{main}").replace("{main}", MAIN[kind])
+        figure = figure if self.classes else figure.removesuffix("*")
+        file = Filling(self.values(task), str(self.world.path)).text(self._images(column.evaluation, task).file)
+        classes = list(self.classes) if figure.endswith("*") else []
+        return {"name": self._column_name(column), "figure": figure, "kind": kind, "dataset": file, "classes": classes}
+
+    def _column_name(self, column: Column) -> str:
+        return column.name.replace("{main}", MAIN[column.kind or column.task or self.task])
+
+    def _row(self, row: Row) -> dict[str, Any]:
+        task, segmenter = row.task or self.task, self.world.file.models.get(row.model)
+        config = "" if segmenter is None else self._config(row, task, segmenter)
+        reason = self._not_run(row, task, segmenter, config)
+        names = {column.name: self._column_name(column) for column in self.protocol.columns}
+        runs = [] if reason or segmenter is None else [self._run(row, task, segmenter, config, seed) for seed in range(self.seeds)]
+        paper = {names[name]: value for name, value in row.paper.items() if self.task == self.protocol.tasks[0]}
+        return {"name": row.name, "model": row.model, "against": row.against, "paper": paper,
+                "not_run": reason, "config": config, "runs": runs}
+
+    def _config(self, row: Row, task: str, segmenter: Segmenter) -> str:
+        setting = self.world.file.settings.get(row.setting, row.setting)
+        return Filling(self.values(task, setting=setting), str(self.world.path)).text(segmenter.config)
+
+    def _not_run(self, row: Row, task: str, segmenter: Segmenter | None, config: str) -> str:
+        """Why a row can't be trained here, or ""."""
+        name = self.world.file.name
+        if task not in self.world.file.tasks or task != self.world.values.get("own_task", task):
+            return f"{name} has no labels for {task} segmentation"
+        if segmenter is None:
+            return f"{row.model} is not set up for {name}, which has {', '.join(self.world.file.models)}"
+        if self.engine not in segmenter.engines:
+            return segmenter.why
+        absent = Path(config).parent.is_dir() and not Path(config).is_file()
+        return f"there is no config {config}" if absent else ""
+
+    def _stand_ins(self) -> list[str]:
+        used = dict.fromkeys(row.model for row in self.protocol.rows)
+        words = [f"{name} is {self.world.file.models[name].words}" for name in used if name in self.world.file.models and self.world.file.models[name].words]
+        return [f"Here {'; '.join(words)}."] if words else []
+
+    def _all_classes(self) -> list[str]:
+        starred = [column.name for column in self.protocol.columns if column.figure.endswith("*")]
+        return [f"{', '.join(starred)} is over all categories here; the paper's is over those compared (--classes)."] if starred and not self.classes else []
+
+    # -- what has to run -------------------------------------------------------------------------------------------
+
+    def _run(self, row: Row, task: str, segmenter: Segmenter, config: str, seed: int) -> dict[str, Any]:
+        stage, folder = self._training(row, task, segmenter, config, seed, self.engine)
+        self.wanted.append(stage)
+        columns = [column for column in self.protocol.columns if (column.task or self.task) == task]
+        for evaluation in dict.fromkeys(column.evaluation for column in columns if column.evaluation):
+            self.wanted.append(self._evaluation(evaluation, stage, folder, task, segmenter, config))
+        return {"seed": seed, "folder": folder, "predictions": {self._column_name(column): self._predictions(column, task, folder) for column in columns}}
+
+    def _training(self, row: Row, task: str, segmenter: Segmenter, config: str, seed: int, engine: str) -> tuple[str, str]:
+        """The stage of a training, and the run's folder."""
+        name = f"{row.model.replace(' ', '-')}-{row.run or row.setting}-seed{seed}"
+        folder, banks = f"runs/{engine}/{name}", [self._bank(bank, row, task) for bank in row.banks]
+        run = (self.root / task / folder).as_posix()
+        words = ["--config-file", config, "--resume", "OUTPUT_DIR", run, "SEED", str(seed), *self._common(task, segmenter, engine, self.world.file.test)]
+        words += ["SEGGEN.BANKS", _listed((self.root / task / "banks" / bank).as_posix() for bank in row.banks)] if banks else []
+        needs = [*banks, *self.world.file.train.needs, *self.world.file.test.needs]
+        return self._add(StageFile(f"train-{engine}-{name}", self._command(engine, words), [f"{folder}/{METRICS}"], needs, self.world.file.cores,
+                                   cost=segmenter.cost(row.setting)), task, engine), run
+
+    def _bank(self, bank: str, row: Row, task: str) -> str:
+        """The stage that makes a bank; the annotator's needs a model trained on real data."""
+        if bank != "annotator":
+            return f"bank-{bank}"
+        real, segmenter = Row("annotator", "real", row.model, task), self.world.file.models[row.model]
+        stage, folder = self._training(real, task, segmenter, self._config(real, task, segmenter), 0, ANNOTATOR_ENGINE)
+        spec = self.world.file.annotator
+        needs = [*spec.needs, stage.removeprefix(f"{task}.")]
+        made = StageFile(spec.name, spec.command.replace("{segmenter}", folder), spec.produces, needs, spec.cores, cost=spec.cost)
+        return self._add(made, task, self.engine).removeprefix(f"{task}.")
+
+    def _evaluation(self, name: str, training: str, folder: str, task: str, segmenter: Segmenter, config: str) -> str:
+        """The stage of another look at a trained model; its predictions lie below the run's folder."""
+        evaluation, images = self._known(name), self._images(name, task)
+        options = [*evaluation.options, "DATASETS.TEST", f"['{images.name}']"] if evaluation.test else list(evaluation.options)
+        words = ["--config-file", config, "--eval-only", "OUTPUT_DIR", f"{folder}/{name}", *self._common(task, segmenter, self.engine, images), *options,
+                 "MODEL.WEIGHTS", folder]
+        spec = StageFile(training.removeprefix(f"{task}.").replace("train-", f"{name}-", 1), self._command(self.engine, words),
+                         [f"{Path(folder).relative_to(self.root / task).as_posix()}/{name}/{METRICS}"],
+                         [training.removeprefix(f"{task}."), *images.needs], self.world.file.cores)
+        return self._add(spec, task, self.engine)
+
+    def _common(self, task: str, segmenter: Segmenter, engine: str, images: ImageSet) -> list[str]:
+        """Words of every training and evaluation."""
+        words = ["SEGGEN.ENGINE", engine, "TEST.SAVE_PREDICTIONS", "True", "SEGGEN.DATASETS", _listed((self.world.file.train.file, images.file))]
+        return [*words, *self.world.file.options, *segmenter.options, *getattr(segmenter, engine)]
+
+    def _command(self, engine: str, words: list[str]) -> str:
+        return shlex.join([*self.world.file.launch[engine], *words])
+
+    def _add(self, spec: StageFile, task: str, engine: str) -> str:
+        stage = make_stage(spec, {**self.values(task), "engine": engine}, self.root / task, self.all_stages, str(self.world.path), f"{task}.")
+        if self.all_stages.setdefault(stage.name, stage).key != stage.key:
+            raise SegGenError(f"protocol {self.protocol.name}: two rows would share the run {stage.name}",
+                              expected="a run of its own for each way of training",
+                              found="\nand ".join(command_line(each.command) for each in (stage, self.all_stages[stage.name])),
+                              remedy="give one of the rows a name: run: NAME")
+        return stage.name
+
+    def _known(self, name: str) -> Evaluation:
+        check_choice(f"an evaluation of {self.world.file.name}", name, self.world.file.evaluations)
+        evaluation = self.world.file.evaluations[name]
+        if evaluation.given and not self.world.values.get(evaluation.given):
+            raise SegGenError(f"the table {self.protocol.name} needs more on {self.world.file.name}", expected=f"the variable {evaluation.given}",
+                              found="none", remedy=evaluation.remedy)
+        return evaluation
+
+    def _images(self, evaluation: str, task: str) -> ImageSet:
+        """What an evaluation looks at."""
+        return (self._known(evaluation).test or self.world.file.test) if evaluation else self.world.file.test
+
+    def _predictions(self, column: Column, task: str, folder: str) -> str:
+        images = Filling(self.values(task), str(self.world.path)).text(self._images(column.evaluation, task).name)
+        evaluation = self.world.file.evaluations.get(column.evaluation)
+        return f"{folder}/{column.evaluation}/predictions/{images}{evaluation.ending}" if evaluation else f"{folder}/predictions/{images}"
+
+
+def _listed(paths: Any) -> str:
+    return "[" + ",".join(f"'{path}'" for path in paths) + "]"

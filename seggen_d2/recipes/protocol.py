@@ -1,0 +1,103 @@
+"""A protocol: a table of the paper as data. Which rows, trained how and on what, by which figures they are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from seggen_d2.foundation.errors import SegGenError, check_choice, nearest
+from seggen_d2.foundation.options import build, load_yaml
+
+from .recipe import find_file
+
+MAIN = {"semantic": "mIoU", "panoptic": "PQ", "instance": "AP"}  # the figure that a task is judged by
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure that rows are compared by.
+
+    Attributes:
+        name: what the table calls it.
+        figure: its name in the scores of its kind; "" is the main one of the row's task (mIoU, PQ, AP).
+        kind: of predictions: ``semantic``, ``panoptic`` or ``instance``; "" is the row's task.
+        task: of the rows that have it; "" is all.
+        evaluation: "" for the test images as they are, or a key of the world's ``evaluations``.
+    """
+
+    name: str
+    figure: str = ""
+    kind: str = ""
+    task: str = ""
+    evaluation: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way of training.
+
+    Attributes:
+        name: unique in the table.
+        setting: the name of its config: ``real``, ``real+seggen``, ``synthetic``, ...
+        model: the segmenter, a key of the world's ``models``.
+        task: of data and segmenter; "" is the one that the table is asked for.
+        banks: that it trains on: ``masksyn``, ``imgsyn``, ``annotator``.
+        run: what the folders of its runs are called; "" is the setting. Tables share runs of one name.
+        against: the row that it is compared with; "" is none.
+        paper: the paper's figures, by column.
+    """
+
+    name: str
+    setting: str
+    model: str = "R50"
+    task: str = ""
+    banks: tuple[str, ...] = ()
+    run: str = ""
+    against: str = ""
+    paper: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A table.
+
+    Attributes:
+        name: the word that asks for it. title: above the table. source: where the paper's figures stand.
+        world: the dataset that it is made for; others will do.
+        tasks: that it can be asked for; the first is taken unless another is named.
+        columns, rows: of the table.
+        notes: sentences below it.
+    """
+
+    name: str
+    title: str
+    source: str
+    world: str
+    tasks: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names, columns = [row.name for row in self.rows], [column.name for column in self.columns]
+        for kind, all_names in (("rows", names), ("columns", columns)):
+            twice = sorted({name for name in all_names if all_names.count(name) > 1})
+            if twice:
+                raise SegGenError(f"protocol {self.name} has two {kind} {twice[0]!r}", remedy="give each a name of its own")
+        for row in self.rows:
+            if row.against and row.against not in names:
+                raise SegGenError(f"protocol {self.name}: row {row.name!r} is compared with {row.against!r}, which is no row",
+                                  remedy=nearest(row.against, names))
+            for column in row.paper:
+                check_choice(f"protocol {self.name}: a figure of row {row.name!r}", column, columns)
+        for task in (*self.tasks, *(row.task for row in self.rows if row.task), *(column.kind for column in self.columns if column.kind)):
+            check_choice(f"protocol {self.name}: task", task, MAIN)
+
+
+def load_protocol(name: str) -> Protocol:
+    """The protocol ``name`` of the package, or a YAML file.
+
+    Raises:
+        SegGenError: there is none; a key is unknown; rows or columns do not hold together.
+    """
+    path = find_file(name, "protocol", "protocols")
+    return build(Protocol, load_yaml(path), f"protocol {path}")

@@ -1,0 +1,150 @@
+"""A table of the paper, from one command: planned, run as far as it is missing, and written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.files import write_json
+
+from .estimate import command_line, estimate_text
+from .planning import ENGINES, Planner
+from .protocol import Protocol, load_protocol
+from .recipe import Stage
+from .runner import Runner
+from .world import World, load_world
+
+PLAN_FORMAT = 1
+OUTPUT = Path("output/reproduce")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        protocol: a name (``ablation``) or a YAML file.
+        dataset: a world's name, a prepared dataset's, or its folder; "" is the protocol's own.
+        scale: of the world; "" is its first. task: of a protocol that has several; "" is its first.
+        engine: ``auto`` is Detectron2 where it is installed.
+        seeds: trainings of each row. classes: of ``mIoU*``.
+        output: folder of all artefacts; "" is by the dataset's name.
+        values: of the world's variables. replicates: of the bootstrap.
+        command: as it was given, for the table.
+    """
+
+    protocol: str
+    dataset: str = ""
+    scale: str = ""
+    task: str = ""
+    engine: str = "auto"
+    seeds: int = 1
+    classes: tuple[str, ...] = ()
+    output: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    replicates: int = 1000
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A planned table: the stages that it needs, and what it will show."""
+
+    protocol: Protocol
+    world: World
+    engine: str
+    root: Path
+    stages: list[Stage]
+    plan: dict[str, Any]
+    tasks: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where the table goes."""
+        return self.root / "tables" / "-".join((self.protocol.name, *self.tasks[:1], self.engine))
+
+    def missing(self) -> list[str]:
+        """Files of the dataset that must be there and are not."""
+        return [name for task in self.tasks for name in self.world.missing(task)]
+
+
+def plan_table(request: Request) -> Reproduction:
+    """Plan a table; nothing is run.
+
+    Raises:
+        SegGenError: the protocol, the dataset, an option or a variable is wrong.
+    """
+    check_range("--seeds", request.seeds, 1, 100)
+    protocol = load_protocol(request.protocol)
+    dataset = request.dataset or protocol.world
+    world = load_world(dataset, request.scale, request.values)
+    engine = check_choice("--engine", request.engine, ("auto", *ENGINES))
+    engine = ("detectron2" if find_spec("detectron2") else "transformers") if engine == "auto" else engine
+    short = Path(dataset).name if world.scale == next(iter(world.file.scales)) else f"{Path(dataset).name}-{world.scale}"
+    root = Path(request.output) if request.output else OUTPUT / short
+    planner = Planner(protocol, world, root, engine, request.seeds, request.task, request.classes)
+    rows = planner.plan()
+    if all(row["not_run"] for row in rows["rows"]):
+        raise SegGenError(f"no row of the table {protocol.name} can be run on {world.file.description} with the {engine} engine",
+                          found="; ".join(sorted({row["not_run"] for row in rows["rows"]})),
+                          remedy="choose another --dataset, --task or --engine; or run it from the repository's root")
+    facts = {"format": PLAN_FORMAT, "name": protocol.name, "title": f"{protocol.title}: {world.file.description}", "source": protocol.source,
+             "dataset": dataset, "scale": world.scale, "engine": engine, "commit": commit(), "command": request.command, **rows}
+    tasks = tuple(dict.fromkeys((planner.task, *(row.task for row in protocol.rows if row.task))))
+    return Reproduction(protocol, world, engine, root, planner.stages, facts, tasks)
+
+
+def dry_run(made: Reproduction) -> str:
+    """Every command with what it is expected to take, and what is missing."""
+    rows = [f"not run: {row['name']}: {row['not_run']}" for row in made.plan["rows"] if row["not_run"]]
+    lacking = made.missing()
+    rows += [f"not there yet: {', '.join(lacking)}; prepare: {made.world.file.prepare}"] if lacking else []
+    head = f"{made.protocol.name} on {made.world.file.description}, scale {made.world.scale}, {made.engine} engine: {len(made.stages)} stages, into {made.root}"
+    table = ["python", "tools/make_table.py", "--plan", str(made.folder / "plan.json"), "--output", str(made.folder)]
+    return "\n".join([head, estimate_text(made.stages), f"table\n  {command_line(table)}", *rows])
+
+
+def reproduce(made: Reproduction, cores: Sequence[int], *, replicates: int = 1000) -> Path:
+    """Run what is missing and write the table.
+
+    Args:
+        cores: CPU numbers to use. replicates: of the bootstrap.
+
+    Returns:
+        The folder of table.md, table.json and table.html.
+
+    Raises:
+        SegGenError: the dataset is not there, or a stage failed; the same command goes on.
+    """
+    lacking = made.missing()
+    if lacking:
+        raise SegGenError(f"the table {made.protocol.name} needs {made.world.file.description}, which is not there", expected=", ".join(lacking),
+                          found="no such file", remedy=f"prepare it: {made.world.file.prepare}")
+    write_json(made.folder / "plan.json", made.plan)
+    Runner(made.stages, made.root, list(cores)).run()
+    command = [sys.executable, "tools/make_table.py", "--plan", str(made.folder / "plan.json"), "--output", str(made.folder), "--replicates", str(replicates)]
+    code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(len(cores))}).returncode
+    if code:
+        raise SegGenError("the table could not be written", expected="exit code 0", found=f"exit code {code} of {command_line(command)}",
+                          remedy="mend what it names above; the same command goes on")
+    return made.folder
+
+
+def commit() -> str:
+    """The commit that is checked out, ``+ changes`` where files differ from it; "" outside of a checkout."""
+    def git(*words: str) -> str:
+        found = subprocess.run(["git", *words], capture_output=True, text=True, cwd=Path(__file__).parent)
+        return found.stdout.strip() if found.returncode == 0 else ""
+
+    try:
+        head = git("rev-parse", "HEAD")
+        return head + (" + changes" if head and git("status", "--porcelain", "--untracked-files=no") else "")
+    except OSError:
+        return ""

@@ -1,0 +1,209 @@
+"""The paper's tables as protocols: what they plan, that each command can be typed, and what wrong words get."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seggen_d2.engine.config import load_config
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.recipes.estimate import command_line
+from seggen_d2.recipes.protocol import load_protocol
+from seggen_d2.recipes.reproduction import Reproduction, Request, dry_run, plan_table, reproduce
+from seggen_d2.recipes.runner import Runner
+
+ROOT = Path(__file__).parents[1]
+TABLES = ("ablation", "ade20k", "coco", "synthetic-only", "unseen")
+UNSEEN = {"unseen": "datasets/other/dataset.yaml", "unseen_name": "other"}
+PLANNED = [("ablation", "toy", "small"), ("ade20k", "toy", "small"), ("coco", "toy", "small"), ("synthetic-only", "toy", "small"), ("unseen", "toy", "small"),
+           ("ablation", "camvid", "small"), ("synthetic-only", "camvid", "small"), ("ablation", "ade20k", "paper"), ("ade20k", "ade20k", "paper"),
+           ("ade20k", "ade20k", "small"), ("ablation", "coco", "paper"), ("coco", "coco", "paper"), ("coco", "coco", "small")]
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def planned(table: str, dataset: str = "toy", **more) -> Reproduction:
+    values = {**(UNSEEN if table == "unseen" and dataset in ("ade20k", "coco") else {}), **more.pop("values", {})}
+    return plan_table(Request(table, dataset, values=values, engine=more.pop("engine", "transformers"), **more))
+
+
+def folders(made: Reproduction) -> set[str]:
+    return {run["folder"] for row in made.plan["rows"] for run in row["runs"]}
+
+
+def commands(made: Reproduction, tool: str) -> list[list[str]]:
+    return [stage.command for stage in made.stages if f"tools/{tool}.py" in stage.command]
+
+
+def parsed(command: list[str]):
+    """The arguments of a command, as its tool reads them."""
+    place = next(i for i, word in enumerate(command) if word.startswith("tools/") or word.startswith("datasets/prepare"))
+    spec = importlib.util.spec_from_file_location(Path(command[place]).stem, ROOT / command[place])
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool.parser().parse_intermixed_args(command[place + 1 :])
+
+
+@pytest.mark.parametrize("engine", ["transformers", "detectron2"])
+@pytest.mark.parametrize(("table", "world", "scale"), PLANNED)
+def test_every_training_that_a_table_plans_names_configs_and_keys_that_are_there(table, world, scale, engine):
+    made = planned(table, world, scale=scale, engine=engine)
+    trainings = commands(made, "train_net")
+    assert trainings
+    for command in trainings:
+        given = parsed(command)
+        assert Path(given.config_file).is_file()
+        if "maskdino" not in given.config_file:
+            load_config(given.config_file, given.overrides)
+
+
+def test_the_paper_s_rows_stand_beside_ours():
+    rows = {row["name"]: row for row in planned("ade20k", "ade20k").plan["rows"]}
+    assert rows["+ SegGen Swin-L"]["paper"] == {"mIoU s.s.": 57.4, "mIoU m.s.": 58.7}
+    assert rows["+ SegGen Swin-L"]["against"] == "Mask2Former Swin-L"
+    assert [row["paper"]["mIoU"] for row in planned("ablation").plan["rows"]] == [47.2, 48.3, 49.0, 49.9]
+    assert not any(row["paper"] for row in planned("ablation", task="panoptic").plan["rows"])  # the paper's are of semantic segmentation
+
+
+def test_tables_of_a_dataset_share_what_they_have_in_common():
+    first, second = ({stage.name: stage.key for stage in planned(table).stages} for table in ("ablation", "ade20k"))
+    both = first.keys() & second.keys()
+    assert {"semantic.data", "semantic.bank-masksyn", "semantic.train-transformers-R50-real-seed0"} <= both
+    assert all(first[name] == second[name] for name in both)
+
+
+def test_only_what_the_rows_need_is_run():
+    names = {stage.name for stage in planned("coco").stages}
+    assert "panoptic.bank-imgsyn" in names and "instance.bank-imgsyn" in names
+    assert not {"panoptic.text2mask", "panoptic.bank-masksyn", "panoptic.bank-unlabelled"} & names
+    assert "semantic.bank-annotator" in {stage.name for stage in planned("synthetic-only").stages}
+
+
+def test_each_seed_is_a_run_of_its_own():
+    made = planned("ablation", seeds=3)
+    assert [run["seed"] for run in made.plan["rows"][3]["runs"]] == [0, 1, 2]
+    assert len(folders(made)) == 12 and folders(planned("ablation")) < folders(made)
+
+
+def test_predictions_are_looked_for_where_their_stages_put_them():
+    made = planned("ade20k")
+    run = made.plan["rows"][0]["runs"][0]
+    assert run["predictions"] == {"mIoU s.s.": f"{run['folder']}/predictions/toy_test", "mIoU m.s.": f"{run['folder']}/multi-scale/predictions/toy_test_TTA"}
+    stage = next(stage for stage in made.stages if stage.name == "semantic.multi-scale-transformers-R50-real-seed0")
+    assert stage.needs == ["semantic.train-transformers-R50-real-seed0", "semantic.data"]
+    assert stage.command[stage.command.index("OUTPUT_DIR") + 1] == f"{run['folder']}/multi-scale"
+
+
+def test_a_row_that_the_engine_has_not_says_why():
+    rows = {row["name"]: row for row in planned("coco").plan["rows"]}
+    assert "Detectron2" in rows["+ SegGen Mask DINO"]["not_run"] and not rows["+ SegGen Mask DINO"]["runs"]
+    assert not any(row["not_run"] for row in planned("coco", engine="detectron2").plan["rows"])
+
+
+def test_classes_of_the_starred_mean_are_those_given_or_all():
+    assert planned("synthetic-only", classes=("sky", "car")).plan["columns"][0] | {"dataset": ""} == {
+        "name": "mIoU*", "figure": "mIoU*", "kind": "semantic", "dataset": "", "classes": ["sky", "car"]}
+    made = planned("synthetic-only")
+    assert made.plan["columns"][0]["figure"] == "mIoU" and any("all categories" in note for note in made.plan["notes"])
+
+
+def test_a_dry_run_tells_hours_disk_and_what_is_missing():
+    text = dry_run(planned("ade20k", "ade20k", scale="paper"))
+    assert "python -m torch.distributed.run --nproc-per-node 8 tools/train_net.py --config-file configs/ade20k" in text
+    assert "GPU hours (A100 (80 GB))" in text and "GB of disk" in text
+    assert "not there yet: datasets/ade20k/train.yaml" in text and "prepare_ade20k.py" in text
+    assert "core minutes" in dry_run(planned("ablation"))
+
+
+def test_twice_the_replicas_cost_twice(tmp_path):
+    once, twice = (next(stage.cost for stage in planned("ablation", "ade20k", values={"imgsyn_samples": n}).stages if stage.name == "semantic.bank-imgsyn")
+                   for n in (1000, 2000))
+    assert twice.pflop == 2 * once.pflop > 0 and twice.disk_gb == 2 * once.disk_gb > 0
+
+
+def test_commands_are_shown_as_they_are_typed():
+    line = command_line(["python", "a b", "['x','y']", "it's $HOME"])
+    assert line.startswith("python 'a b' \"['x','y']\" ")
+    told = subprocess.run(["sh", "-c", f"{sys.executable} -c 'import sys; print(sys.argv[1:])' {line}"], capture_output=True, text=True)
+    assert told.stdout.strip() == str(["python", "a b", "['x','y']", "it's $HOME"])
+
+
+@pytest.mark.parametrize(("request_", "message"), [
+    (("ablatio", "toy"), "protocol 'ablatio' is not known(.|\n)*did you mean 'ablation'"),
+    (("ablation", "tooy"), "no dataset is called 'tooy'(.|\n)*prepare_folder.py"),
+    (("ablation", "toy", "paper"), "--scale for toy is not known"),
+    (("ablation", "toy", "", "depth"), "--task for ablation is not known"),
+    (("ablation", "toy", "", "", "d2"), "--engine is not known"),
+    (("ablation", "toy", "", "", "transformers", 0), "--seeds is out of range"),
+    (("coco", "ade20k"), "no row of the table coco can be run on ADE20K(.|\n)*no labels for panoptic"),
+    (("unseen", "ade20k"), "needs more on ade20k(.|\n)*docs/unseen.md"),
+])
+def test_a_wrong_word_is_told(request_, message):
+    with pytest.raises(SegGenError, match=message):
+        plan_table(Request(*request_))
+
+
+def test_a_variable_that_the_dataset_has_not_is_told():
+    with pytest.raises(SegGenError, match="no variable 'scnes'(.|\n)*did you mean 'scenes'"):
+        planned("ablation", values={"scnes": 3})
+
+
+def test_a_table_of_a_dataset_that_is_not_there_says_how_to_prepare_it(tmp_path):
+    with pytest.raises(SegGenError, match="which is not there(.|\n)*datasets/ade20k/train.yaml(.|\n)*prepare_ade20k.py"):
+        reproduce(planned("ablation", "ade20k", output=str(tmp_path)), [0])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"rows": [{"name": "a", "setting": "real"}, {"name": "a", "setting": "real"}]}, "two rows 'a'"),
+    ({"rows": [{"name": "a", "setting": "real", "against": "b"}]}, "compared with 'b', which is no row"),
+    ({"rows": [{"name": "a", "setting": "real", "paper": {"PQ": 1.0}}]}, "a figure of row 'a' is not known"),
+    ({"columns": [{"name": "mIoU", "kind": "depth"}]}, "task is not known"),
+    ({"rows": [{"name": "a", "setting": "real"}, {"name": "b", "setting": "real", "model": "Swin-L", "banks": ["imgsin"]}]}, "needs 'semantic.bank-imgsin'"),
+    ({"rows": [{"name": "a", "setting": "real+seggen", "banks": ["imgsyn"]}, {"name": "b", "setting": "real+seggen", "banks": ["masksyn"]}]},
+     "two rows would share the run semantic.train-transformers-R50-real.seggen-seed0"),
+    ({"rows": [{"name": "a", "setting": "reel"}]}, "no row of the table(.|\n)*there is no config configs/toy/reel.yaml"),
+    ({"colums": []}, "unknown key 'colums'(.|\n)*did you mean 'columns'"),
+])
+def test_a_protocol_that_does_not_hold_together_is_refused(tmp_path, change, message):
+    protocol = {"name": "mine", "title": "t", "source": "s", "world": "toy", "tasks": ["semantic"], "columns": [{"name": "mIoU"}],
+                "rows": [{"name": "a", "setting": "real"}], **change}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(protocol))
+    with pytest.raises(SegGenError, match=message):
+        planned(str(tmp_path / "mine.yaml"))
+
+
+def test_protocols_say_where_their_figures_stand():
+    for table in TABLES:
+        assert load_protocol(table).source and load_protocol(table).name == table
+
+
+def test_two_runs_do_not_work_in_one_folder(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    with open(tmp_path / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(SegGenError, match="another run works in"):
+            Runner([], tmp_path, [0]).run()
+    Runner([], tmp_path, [0]).run()
+
+
+def test_a_prepared_dataset_of_one_s_own_is_a_world(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, of in (("train", "mine_train"), ("val", "mine_val")):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": of, "images": "x", "json": "y", "masks": "z", "task": "panoptic"}))
+    for name in ("real", "real+masksyn", "real+imgsyn", "real+seggen", "text2mask"):
+        (folder / f"{name}.yaml").write_text("SEED: 0\n")
+    made = planned("ablation", str(folder))
+    assert made.tasks == ("panoptic",) and made.plan["columns"][0]["figure"] == "PQ"
+    assert made.plan["rows"][0]["runs"][0]["predictions"]["PQ"].endswith("/predictions/mine_val")
+    assert json.dumps(made.plan)
