@@ -97,7 +97,7 @@ def _reals(source: Source, wanted: set[str], side: int) -> dict[str, dict[str, A
 
 def _sample(bank: Bank, record: dict[str, Any], place: int, scores: dict[str, np.ndarray], side: int) -> dict[str, Any]:
     made = sample_picture(bank, record, side)
-    own = dict(zip(OWN_SCORES, (round(sum(made["shares"]), 4), len(made["classes"])), strict=True))
+    own = dict(zip(OWN_SCORES, (round(min(1.0, sum(made["shares"])), 4), len(made["classes"])), strict=True))
     found = {name: float(values[place]) for name, values in scores.items() if name not in OWN_SCORES and np.isfinite(values[place])}
     facts = {"key": record["image_id"], "source": record["source_id"]} | {name: record[name] for name in ("strategy", "caption", "seed", "height", "width")}
     return {**facts, **made, "seed": str(facts["seed"]), "scores": {**own, **{name: round(value, 5) for name, value in found.items()}}}
