@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Cell:
         paper: the paper's figure, percent. paper_difference: and its difference to the paper's figure of the other row.
         mean: percent; NaN without values. spread: standard deviation over seeds, points; None with fewer than two.
         interval: of the mean, over draws of images.
-        difference: to the row that this one is compared with; None where there is none, or either has no value.
+        difference: to the row that this one is compared with; None where there is none, or either has no figure.
         per_class: percent by category, mean over seeds.
     """
 
@@ -103,8 +104,10 @@ def _cell(row: Row, column: str, runs: Runs, scored: Mapping[str, Mapping[str, M
     )
 
 
-def _difference(ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Difference:
+def _difference(ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Difference | None:
     means = [statistics.fmean(one.value for one in side.values()) for side in (ours, theirs)]
+    if math.isnan(means[0] - means[1]):
+        return None
     classes, others = _per_class(ours), _per_class(theirs)
     moved = interval(_replicates(ours) - _replicates(theirs))
     return Difference(means[0] - means[1], moved, min(len(ours), len(theirs)), {name: value - others[name] for name, value in classes.items()})

@@ -36,7 +36,7 @@ def page(comparison: Comparison, origin: Origin) -> str:
         figure=join(column_of(main.figure)),
         per_class=_per_class(comparison, main),
         meaning=charts.bullets(words.meaning(comparison) or ["There is no difference to tell of: no row is compared with another, or the runs are not there."]),
-        caveats=charts.bullets(words.notes(comparison)),
+        caveats=charts.bullets(words.caveats(comparison)),
         origin=table(["", ""], [[tag("th", name, scope="row"), value] for name, value in origin.made() if value], "origin"),
         runs=_runs(origin),
     )
@@ -66,8 +66,9 @@ def _row(row: Row, cell: Cell, scale: tuple[float, float] | None) -> list[Markup
     found = cell.difference
     told = join(words.signed(found.mean), tag("small", words.bounds(found))) if found else join(words.DASH)
     paper = join(number(cell.paper), tag("small", words.paper_difference(cell)) if cell.paper_difference is not None else "")
-    cells = [charts.cell(tag("b", words.ours(row, cell)) if cell.values else words.ours(row, cell), "figure"),
-             charts.cell(str(len(cell.values)) if cell.values else words.DASH, "figure"), charts.cell(paper, "figure stacked"), charts.cell(told, "figure stacked")]
+    ours = words.ours(row, cell)
+    cells = [charts.cell(tag("b", ours) if cell.values else ours, "figure"), charts.cell(str(len(cell.values)) if cell.values else words.DASH, "figure"),
+             charts.cell(paper, "figure stacked"), charts.cell(told, "figure stacked")]
     pictures = [charts.cell(_picture(row, cell, scale)), charts.cell(charts.pill(words.verdict(found)) if found else "")] if scale else []
     return [name, *cells, *pictures]
 
@@ -84,7 +85,7 @@ def _scale(cells: Sequence[Cell]) -> tuple[float, float] | None:
 def _picture(row: Row, cell: Cell, scale: tuple[float, float]) -> Markup:
     """Zero, the interval, the difference, and the paper's."""
     middle, shapes = charts.STRIP[1] / 2, [charts.rule(), charts.tick(0.0, scale, "zero")]
-    if cell.difference and none(cell.difference.mean) is not None:
+    if cell.difference:
         shapes += _marks(cell.difference, scale)
     if cell.difference and cell.paper_difference is not None:
         shapes.append(tag("circle", cx=charts.along(cell.paper_difference, scale), cy=middle, r=5, class_="ring"))

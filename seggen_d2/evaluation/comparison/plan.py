@@ -116,8 +116,6 @@ def _check_columns(plan: Plan, where: str) -> None:
     _check_once([column.name for column in plan.columns], "column", where)
     for column in plan.columns:
         check_choice(f"{where}: kind of column {column.name!r}", column.kind, TASKS)
-        _check_texts(column.classes, f"{where}: classes of column {column.name!r}")
-    _check_texts(plan.notes, f"{where}: notes")
 
 
 def _check_row(row: Row, plan: Plan, where: str) -> None:
@@ -125,7 +123,7 @@ def _check_row(row: Row, plan: Plan, where: str) -> None:
     _check_known([row.against] if row.against else [], [other.name for other in plan.rows if other is not row], f"{where}: against", "another row's name")
     _check_known(row.paper, columns, f"{where}: paper", "names of columns")
     for name, value in row.paper.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not math.isfinite(value):
             raise SegGenError(f"{where}: paper's {name!r} is no number", expected="percent", found=repr(value),
                               remedy="leave the column out where the paper has none")
     if bool(row.not_run) == bool(row.runs):
@@ -134,7 +132,6 @@ def _check_row(row: Row, plan: Plan, where: str) -> None:
     _check_once([str(run.seed) for run in row.runs], "seed", where)
     for run in row.runs:
         _check_known(run.predictions, columns, f"{where}: predictions of seed {run.seed}", "names of columns")
-        _check_texts(run.predictions.values(), f"{where}: predictions of seed {run.seed}")
 
 
 def _check_once(names: list[str], what: str, where: str) -> None:
@@ -151,9 +148,3 @@ def _check_known(names: Iterable[str], known: list[str], where: str, expected: s
     if strange:
         raise SegGenError(f"{where} names what is not there", expected=f"{expected}: {', '.join(known) or 'there is none'}", found=repr(strange[0]),
                           remedy=nearest(strange[0], known))
-
-
-def _check_texts(values: Iterable[object], where: str) -> None:
-    wrong = [value for value in values if not isinstance(value, str) or not value]
-    if wrong:
-        raise SegGenError(f"{where} holds what is no text", expected="texts", found=repr(wrong[0]))

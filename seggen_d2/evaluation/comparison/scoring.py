@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,46 +108,60 @@ def column_of(figure: str) -> str:
 
 
 class Runs:
-    """All that a plan's table is made from.
+    """All that a plan's table is made from. Runs that are missing are told before anything is opened.
 
     Raises:
         SegGenError: runs are missing (each is named) and ``partial`` is false, or see :class:`Judge`.
     """
 
     def __init__(self, plan: Plan, *, replicates: int, partial: bool = False):
-        self.plan = plan
+        self.plan, self.partial, self.missing = plan, partial, []
+        self._without(one for row in plan.rows for run in row.runs for one in _without_files(row, run))
         groups: dict[tuple[str, str], list[Column]] = {}
         for column in plan.columns:
             groups.setdefault((column.kind, column.dataset), []).append(column)
         judges = {key: Judge(*key, columns, replicates=replicates) for key, columns in groups.items()}
         self.judges = {column.name: judges[column.kind, column.dataset] for column in plan.columns}
-        self.missing = [one for row in plan.rows for run in row.runs for one in self._missing(row, run)]
-        if self.missing and not partial:
-            raise _are_missing(self.missing, plan)
+        self._without(one for row in plan.rows for run in row.runs for one in self._without_images(row, run))
 
-    def _missing(self, row: Row, run: Run) -> Iterator[Missing]:
-        folder = Path(run.folder)
-        if not (folder / METRICS).is_file():
-            what = f"not finished: no {METRICS} in" if folder.is_dir() else "no folder"
-            yield Missing(row.name, run.seed, None, run.folder, what)
-            return
-        for column, path in run.predictions.items():
-            if not Path(path).exists():
-                yield Missing(row.name, run.seed, column, path, "no predictions")
-            elif lacking := self.judges[column].lacking(path):
+    def _without(self, found: Iterable[Missing]) -> None:
+        self.missing += found
+        if self.missing and not self.partial:
+            raise _are_missing(self.missing, self.plan)
+
+    def _without_images(self, row: Row, run: Run) -> Iterator[Missing]:
+        for column, path in self._there(row, run):
+            if lacking := self.judges[column].lacking(path):
                 named = ", ".join(lacking[:SHOWN]) + (", ..." if len(lacking) > SHOWN else "")
                 yield Missing(row.name, run.seed, column, path, f"{len(lacking)} images without prediction ({named}) in")
 
+    def _there(self, row: Row, run: Run) -> list[tuple[str, str]]:
+        """``(column, path)`` of a run's predictions that are not missing."""
+        absent = {one.column for one in self.missing if (one.row, one.seed) == (row.name, run.seed)}
+        return [(column, path) for column, path in run.predictions.items() if not absent & {None, column}]
+
     def scored(self, row: Row) -> dict[str, dict[int, Scored]]:
         """By column, the seeds of a row whose predictions are there."""
-        absent = {(one.seed, one.column) for one in self.missing if one.row == row.name}
         found: dict[str, dict[int, Scored]] = {column.name: {} for column in self.plan.columns}
         for run in row.runs:
+            there = dict(self._there(row, run))
             for column in self.plan.columns:
-                if column.name in run.predictions and not absent & {(run.seed, None), (run.seed, column.name)}:
+                if column.name in there:
                     words = f"{row.name}, seed {run.seed}, {column.name}"
-                    found[column.name][run.seed] = self.judges[column.name].scored(run.predictions[column.name], column, words)
+                    found[column.name][run.seed] = self.judges[column.name].scored(there[column.name], column, words)
         return found
+
+
+def _without_files(row: Row, run: Run) -> Iterator[Missing]:
+    """What of a run is not there at all."""
+    folder = Path(run.folder)
+    if not (folder / METRICS).is_file():
+        what = f"not finished: no {METRICS} in" if folder.is_dir() else "no folder"
+        yield Missing(row.name, run.seed, None, run.folder, what)
+        return
+    for column, path in run.predictions.items():
+        if not Path(path).exists():
+            yield Missing(row.name, run.seed, column, path, "no predictions")
 
 
 def _are_missing(missing: Sequence[Missing], plan: Plan) -> SegGenError:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from seggen_d2.evaluation.tables import number
 
 from . import words
-from .cells import Comparison
+from .cells import Cell, Comparison
 from .provenance import Origin
 
 
@@ -23,13 +23,18 @@ def markdown(table: Comparison, origin: Origin) -> str:
 
 
 def _figures(table: Comparison) -> str:
-    header = ["setting", "model", "against", "seeds", *(name for column in table.plan.columns for name in (column.name, "paper", "difference", "paper's difference"))]
+    header = ["setting", "model", "against", "seeds"]
+    header += [name for column in table.plan.columns for name in (column.name, "paper's", "difference; paper's")]
     rows = []
     for row in table.plan.rows:
         cells = [table.cells[row.name][column.name] for column in table.plan.columns]
-        told = [text for cell in cells for text in (words.ours(row, cell), number(cell.paper), words.compared(cell), words.paper_difference(cell))]
+        told = [text for cell in cells for text in (words.ours(row, cell), number(cell.paper), _differences(cell))]
         rows.append([row.name, row.model, row.against or words.DASH, words.seeds(row, table), *told])
     return _pipes(header, rows)
+
+
+def _differences(cell: Cell) -> str:
+    return "; ".join([words.compared(cell), *([words.paper_difference(cell)] if cell.paper_difference is not None else [])])
 
 
 def _pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -68,8 +68,13 @@ def seeds(row: Row, table: Comparison) -> str:
 
 
 def notes(table: Comparison) -> list[str]:
-    """What a reader must know before believing the table: of every table, of this one, and those of the plan."""
-    told = [MEANS, INTERVAL.format(replicates=table.replicates), OVER_IMAGES]
+    """How to read the table, and its caveats."""
+    return [MEANS, INTERVAL.format(replicates=table.replicates), *caveats(table)]
+
+
+def caveats(table: Comparison) -> list[str]:
+    """What a reader must know before believing the table: of every table, of this one, and the plan's own."""
+    told = [OVER_IMAGES]
     alone = [row.name for row in table.plan.rows if any(len(cell.values) == 1 for cell in table.cells[row.name].values())]
     told += [ONE_SEED.format(", ".join(f"“{name}”" for name in alone))] if alone else []
     told += [f"Not run: “{row.name}”: {row.not_run}" for row in table.plan.rows if row.not_run]
