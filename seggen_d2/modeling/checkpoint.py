@@ -130,7 +130,8 @@ def _read_config(path: Path) -> Mask2FormerConfig:
         raise SegGenError(f"the model {path} is of another architecture", expected=f"model_type {_KIND}", found=f"model_type {kind}",
                           remedy="name a Mask2Former: a run of this package, or one of transformers'")
     try:
-        return Mask2FormerConfig.from_dict(told)
+        with quiet_transformers():
+            return Mask2FormerConfig.from_dict(told)
     except (TypeError, ValueError, KeyError) as error:
         raise SegGenError(f"{path / CONFIG} describes no model that can be built", found=str(error).splitlines()[0]) from error
 
