@@ -7,7 +7,7 @@ of an uninterrupted run.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from seggen_d2.modeling.checkpoint import check_weights
 from seggen_d2.segmentation.masks import Mask
 
 from .annotator import LEAST, Annotator
+from .samples import batches
 
 STRATEGY = "annotator"
 FACTS_FILE = "labels.json"  # beside the bank, as it tells paths
@@ -178,15 +179,6 @@ def label_bank(bank: str | os.PathLike, segmenter: str | os.PathLike, output: st
     if facts is None:
         return f"{output}: the shards of task {index} of {count} are labelled ({len(work.bank.shards)} shards in all)"
     return f"{output}: {facts['samples']} samples, {facts['rejected']} rejected, {facts['ignored']:.1%} of the pixels without a label"
-
-
-def batches(records: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    """Records in batches of one image size each, so that no image is padded by another."""
-    by_size: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for record in records:
-        by_size.setdefault((record["height"], record["width"]), []).append(record)
-    for group in by_size.values():
-        yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
 def _renamed(name: str) -> str:
