@@ -322,6 +322,13 @@ def test_a_plan_that_is_none_is_told(tmp_path):
         make_table(tmp_path / "plan.json", tmp_path, replicates=0)
 
 
+def test_the_documented_plan_is_one(tmp_path):
+    page = (Path(__file__).parents[1] / "docs/tables.md").read_text()
+    (tmp_path / "plan.json").write_text(re.search(r"```json\n(.*?)```", page, re.S).group(1))
+    plan = read_plan(tmp_path / "plan.json")
+    assert plan.row("both banks").against == "real" and plan.row("real").runs[0].seed == 0 and plan.columns[0].classes == ()
+
+
 def test_the_tool_writes_the_table(plan, tmp_path):
     tool = Path(__file__).parents[1] / "tools" / "make_table.py"
     words = [sys.executable, tool, "--plan", written(tmp_path, plan), "--output", tmp_path / "out", "--replicates", "20"]

@@ -57,11 +57,12 @@ def _column(comparison: Comparison, column: Column) -> Markup:
     scale = _scale([*cells.values()])
     header = ["setting", charts.right(f"{column.figure}, ours"), charts.right("seeds"), charts.right("paper’s"), charts.right("difference")]
     header += [charts.axis(scale, "difference, points"), ""] if scale else []
-    return table(header, [_row(row, cells[row.name], scale) for row in comparison.plan.rows], "settings")
+    told = column is comparison.plan.columns[0]  # once is enough
+    return table(header, [_row(row, cells[row.name], scale, row.not_run if told else "") for row in comparison.plan.rows], "settings")
 
 
-def _row(row: Row, cell: Cell, scale: tuple[float, float] | None) -> list[Markup]:
-    about = [part for part in (row.model, row.against and f"against {row.against}", row.not_run and f"{words.NOT_RUN}: {row.not_run}") if part]
+def _row(row: Row, cell: Cell, scale: tuple[float, float] | None, reason: str) -> list[Markup]:
+    about = [part for part in (row.model, row.against and f"against {row.against}", reason and f"{words.NOT_RUN}: {reason}") if part]
     name = tag("th", tag("b", row.name), tag("small", " · ".join(about)), scope="row")
     found = cell.difference
     told = join(words.signed(found.mean), tag("small", words.bounds(found))) if found else join(words.DASH)

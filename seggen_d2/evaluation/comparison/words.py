@@ -92,8 +92,9 @@ def _few(table: Comparison) -> Iterator[str]:
 
 
 def meaning(table: Comparison) -> list[str]:
-    """A sentence for each difference."""
-    return [_sentence(row, column, cell.difference) for row in table.plan.rows for column, cell in table.cells[row.name].items() if cell.difference]
+    """A sentence for each difference, column by column."""
+    cells = [(row, column.name, table.cells[row.name][column.name]) for column in table.plan.columns for row in table.plan.rows]
+    return [_sentence(row, column, cell.difference) for row, column, cell in cells if cell.difference]
 
 
 def _sentence(row: Row, column: str, found: Difference) -> str:
