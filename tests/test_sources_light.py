@@ -121,7 +121,7 @@ def test_bad_input_is_told_and_what_is_given_stays(tmp_path):
     with pytest.raises(SegGenError, match="light is not known(.|\n)*'night'"):
         prepare_light(file, "nigth", tmp_path / "out")
     for folder in (tmp_path / "day", tmp_path):
-        with pytest.raises(SegGenError, match="holds what dataset(.|\n)*another folder"):
+        with pytest.raises(SegGenError, match="holds files of dataset(.|\n)*another folder"):
             prepare_light(file, "night", folder)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     (tmp_path / "day/images/test_00001.png").write_bytes(before[tmp_path / "day/images/test_00001.png"][:300])

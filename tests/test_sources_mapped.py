@@ -172,11 +172,14 @@ def test_bad_maps_are_told(tmp_path):
 
 def test_tasks_that_do_not_go_together_and_folders_that_hold_what_is_given(tmp_path):
     file, like, table = write_all(tmp_path, "semantic", "panoptic", TABLE)
+    other = write_toy_folder(tmp_path / "other", "val", 1, size=24)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(SegGenError, match="do not go together(.|\n)*panoptic from semantic"):
         map_classes(file, like, table, tmp_path / "out")
-    with pytest.raises(SegGenError, match="holds what dataset"):
+    with pytest.raises(SegGenError, match="holds files of dataset"):
         map_classes(file, file, table, tmp_path / "theirs")
+    with pytest.raises(SegGenError, match="holds files of dataset"):
+        map_classes(other, file, table, tmp_path / "theirs")
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 

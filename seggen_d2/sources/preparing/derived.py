@@ -29,15 +29,15 @@ def derived_spec(spec: DatasetFile, path: Path, output: Path) -> dict[str, Any]:
 
 
 def need_own_folder(spec: DatasetFile, path: Path, output: Path) -> None:
-    """What a dataset is made of never lies where it is written to.
+    """Nothing is written where a given dataset lies.
 
     Raises:
-        SegGenError: the dataset's file, photos, masks or JSON lie in ``output``.
+        SegGenError: its file, photos, masks or JSON lie in ``output``.
     """
     given = [path, *(path.parent / value for name in PLACES if (value := getattr(spec, name)))]
     inside = [str(file) for file in given if file.resolve().is_relative_to(output.resolve())]
     if inside:
-        raise SegGenError(f"{output} holds what dataset {path} is made of", expected="an output folder of its own", found=", ".join(inside),
+        raise SegGenError(f"{output} holds files of dataset {path}", expected="an output folder of its own", found=", ".join(inside),
                           remedy="name another folder: --output DIR; the given files stay as they are")
 
 

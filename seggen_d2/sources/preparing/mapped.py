@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def map_classes(
     path, output = Path(dataset), Path(output)
     theirs, ours, spec = load_dataset(path), load_dataset(like), read_dataset_file(path)
     need_own_folder(spec, path, output)
+    need_own_folder(read_dataset_file(like), Path(like), output)
     way = _WAYS.get((theirs.task, ours.task))
     if way is None:
         raise SegGenError(f"{like} and {dataset} are of tasks that do not go together", expected=" | ".join(f"{b} from {a}" for a, b in _WAYS),
@@ -77,7 +79,7 @@ class _Job:
     def images(self) -> Path:
         return self.path.parent / self.spec.images
 
-    @property
+    @cached_property
     def file(self) -> CocoFile:
         """COCO's JSON."""
         return read_coco_file(self.path.parent / self.spec.json, categories=self.path.parent / self.spec.categories if self.spec.categories else "")
