@@ -67,8 +67,8 @@ def _row(row: Row, cell: Cell, scale: tuple[float, float] | None, reason: str) -
     found = cell.difference
     told = join(words.signed(found.mean), tag("small", words.bounds(found))) if found else join(words.DASH)
     paper = join(number(cell.paper), tag("small", words.paper_difference(cell)) if cell.paper_difference is not None else "")
-    ours = words.ours(row, cell)
-    cells = [charts.cell(tag("b", ours) if cell.values else ours, "figure"), charts.cell(str(len(cell.values)) if cell.values else words.DASH, "figure"),
+    ours = join(tag("b", words.mean(cell)), tag("small", words.lost(cell)) if cell.missing else "") if cell.values else words.ours(row, cell)
+    cells = [charts.cell(ours, "figure stacked"), charts.cell(str(len(cell.values)) if cell.values else words.DASH, "figure"),
              charts.cell(paper, "figure stacked"), charts.cell(told, "figure stacked")]
     pictures = [charts.cell(_picture(row, cell, scale)), charts.cell(charts.pill(words.verdict(found)) if found else "")] if scale else []
     return [name, *cells, *pictures]

@@ -35,9 +35,17 @@ def ours(row: Row, cell: Cell) -> str:
         return NOT_RUN
     if not cell.values:
         return MISSING if cell.missing else DASH
-    mean = number(none(cell.mean))
-    told = mean if cell.spread is None else f"{mean} ± {number(none(cell.spread))}"
-    return told + (f" ({len(cell.missing)} {MISSING})" if cell.missing else "")
+    return mean(cell) + (f" ({lost(cell)})" if cell.missing else "")
+
+
+def mean(cell: Cell) -> str:
+    """``47.2 ± 0.3``, or with one seed ``47.2``."""
+    return number(none(cell.mean)) + ("" if cell.spread is None else f" ± {number(none(cell.spread))}")
+
+
+def lost(cell: Cell) -> str:
+    """How many seeds are missing; "" where none is."""
+    return f"{len(cell.missing)} {MISSING}" if cell.missing else ""
 
 
 def bounds(difference: Difference) -> str:
