@@ -111,6 +111,11 @@ def test_a_run_tells_plain_and_multi_scale_figures_and_saves_both(config, tmp_pa
     assert json.loads((tmp_path / "alone/metrics_final.json").read_text())["multi_scale"] == several
 
 
+def test_the_plan_tells_what_it_takes(config, capsys):
+    command.train_net(load_config(config, AUG)[0], dry_run=True)
+    assert "3 sizes, 33 to 64 pixels, and flipped: 6 passes an image" in capsys.readouterr().out
+
+
 def test_one_size_that_changes_nothing_gives_the_plain_figures(config):
     """Through the whole evaluation: the image as the test mapper resized it is not resized again."""
     words = ["INPUT.MIN_SIZE_TEST", "40", "TEST.AUG.ENABLED", "True", "TEST.AUG.MIN_SIZES", "[40]", "TEST.AUG.FLIP", "False", "TEST.IMS_PER_BATCH", "1"]

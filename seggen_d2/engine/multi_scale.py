@@ -38,8 +38,7 @@ class MultiScale(nn.Module):
 
     def __init__(self, model: nn.Module, sizes: Sequence[int], max_size: int, flip: bool = True):
         super().__init__()
-        self.model, self.flip = model, flip
-        self.resizes = [ResizeShortestEdge((size,), max_size) for size in check_sizes(sizes)]
+        self.model, self.sizes, self.max_size, self.flip = model, check_sizes(sizes), max_size, flip
         self.training = model.training
 
     @torch.no_grad()
@@ -71,11 +70,17 @@ class MultiScale(nn.Module):
             raise SegGenError("multi-scale testing resizes images of bytes", expected="image (3, H, W) of torch.uint8", found=str(image.dtype),
                               remedy="give images in [0, 255] as the test mapper reads them")
         pixels, source = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy()), tuple(image.shape[1:])
-        for resize in self.resizes:
-            view = render_image(pixels, Plan.of(source).resize(resize.size(source, *resize.lengths)))
+        for size in self.sizes:
+            resize = ResizeShortestEdge((size,), self.max_size)
+            view = render_image(pixels, Plan.of(source).resize(resize.size(source, size)))
             yield view, False
             if self.flip:
                 yield view.flip(-1), True
+
+
+def passes(sizes: Sequence[int], flip: bool) -> str:
+    """What is done with each image, in words."""
+    return f"{len(sizes)} sizes, {min(sizes)} to {max(sizes)} pixels{', and flipped' if flip else ''}: {len(sizes) * (1 + flip)} passes an image"
 
 
 def check_sizes(sizes: Sequence[int]) -> Sequence[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from seggen_d2.foundation.table import labelled
 
 from .checkpoint import check_weights, iteration_of
+from .multi_scale import passes
 from .run import Experiment, position
 
 
@@ -27,6 +28,7 @@ def plan(run: Experiment) -> str:
     rows += [("bank", f"{bank.root}: {len(bank)} synthetic samples") for bank in run.banks]
     rows += [(f"stage {number + 1}", _stage(run, number)) for number in range(len(run.stages))]
     rows += [("test", f"{test.name}: {len(test.records())} images") for test in run.tests]
+    rows += [("multi-scale", passes(run.multi_scale.sizes, run.multi_scale.flip))] if run.multi_scale else []
     rows += [("output", f"{run.folder}, about {megabytes:.0f} MB of checkpoints"), ("begins", _beginning(run))]
     return labelled(rows)
 

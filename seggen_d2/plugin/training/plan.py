@@ -8,6 +8,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 
+from seggen_d2.engine.multi_scale import passes
 from seggen_d2.foundation.table import labelled
 
 from ..model.checkpoint import check_weights
@@ -34,6 +35,7 @@ def plan(cfg: Any, *, resume: bool = False) -> str:
     rows += [("bank", f"{bank.root}: {len(bank)} synthetic samples") for bank in banks]
     rows += [(f"stage {number + 1}", _stage(part, cfg, bool(banks))) for number, part in enumerate(configs)]
     rows += [("test", f"{name}: {len(DatasetCatalog.get(name))} images") for name in cfg.DATASETS.TEST]
+    rows += [("multi-scale", passes(cfg.TEST.AUG.MIN_SIZES, cfg.TEST.AUG.FLIP))] if cfg.TEST.AUG.ENABLED else []
     rows += [("output", cfg.OUTPUT_DIR), ("begins", _beginning(cfg, configs, resume))]
     return labelled(rows)
 
