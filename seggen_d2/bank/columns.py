@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +24,12 @@ def index_column(store: Store, shards: Sequence[str], name: str) -> np.ndarray:
             expected=", ".join(SCHEMA.names) + " or scores/NAME:column",
             remedy=nearest(name, SCHEMA.names),
         )
+    return column_of(store.fetch([index_name(shard) for shard in shards]), name)
+
+
+def column_of(indexes: Sequence[Path], name: str) -> np.ndarray:
+    """Column ``name`` of local index files; ``(S,)``, or ``(S, N)`` for lists."""
     empty = SCHEMA.empty_table().select([name])
-    indexes = store.fetch([index_name(shard) for shard in shards])
     column = pa.concat_tables([empty, *(read_columns(index, [name]) for index in indexes)])[name]
     if not pa.types.is_list(column.type):
         return column.to_numpy()

@@ -18,7 +18,7 @@ from seggen_d2.evaluation.of_models import prediction
 from seggen_d2.evaluation.panoptic import panoptic_measured
 from seggen_d2.evaluation.scores import Measured
 from seggen_d2.evaluation.semantic import SemanticScorer
-from seggen_d2.evaluation.tasks import TASKS, Task
+from seggen_d2.evaluation.tasks import OF_PANOPTIC, TASKS, Task
 from seggen_d2.mapping import DatasetMapper, test_augmentations
 from seggen_d2.modeling import Mask2Former, Outputs, predict
 from seggen_d2.segmentation import Categories
@@ -117,7 +117,9 @@ class Alignment:
         for kind, counting in ((kind, COUNTINGS[kind]) for kind in self.kinds):
             nothing = counting.sums(counting.task(BankSource(self.bank)).none())
             scores = counting.measured(self.categories, total(table, kind, nothing)).scores(self.categories).to_json()
-            found = {key: {**found[key], **scores[key]} for key in found}
+            names = OF_PANOPTIC.get(kind, {}) if "panoptic" in self.kinds else {}
+            found["figures"] |= {names.get(name, name): value for name, value in scores["figures"].items()}
+            found["per_class"] |= scores["per_class"]
         return found
 
     def _worst(self, table: pa.Table) -> list[dict[str, Any]]:

@@ -186,7 +186,7 @@ def _make(score: Score, parts: Sequence[Part], sidecar: Sidecar) -> None:
     """Write what is missing of a kind."""
     if score.columns is None:
         return
-    done = [part for part in parts if sidecar.has(score.kind, part)]
+    done = sidecar.done(score.kind, parts)
     with tqdm(total=sum(map(len, parts)), initial=sum(map(len, done)), desc=score.kind, unit="sample", disable=None) as bar:
         for part in (part for part in parts if part not in done):
             sidecar.write(score.kind, part, score.columns(part, bar.update))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seggen_d2.bank import Bank
-from seggen_d2.bank.columns import index_column
-from seggen_d2.bank.format import UNLABELLED
+from seggen_d2.bank.columns import column_of
+from seggen_d2.bank.format import UNLABELLED, index_name
 from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.foundation.files import json_bytes
 from seggen_d2.foundation.seeds import fingerprint
@@ -30,13 +31,14 @@ class Part:
     """Samples of one shard.
 
     Attributes:
-        shard: its name.
+        shard: its name. index: a local file of its index.
         first: the row number, in the bank, of the shard's first sample.
         places: ``(S,)`` rows within the shard, ascending.
     """
 
     bank: Bank
     shard: str
+    index: Path
     first: int
     places: np.ndarray
 
@@ -45,9 +47,9 @@ class Part:
 
     def column(self, name: str) -> np.ndarray:
         """A column of the index, of these samples; see :meth:`Bank.column`."""
-        return index_column(self.bank.store, [self.shard], name)[self.places]
+        return column_of([self.index], name)[self.places]
 
-    @property
+    @cached_property
     def print(self) -> str:
         """16 hexadecimal digits over the samples' keys, images and masks."""
         return fingerprint(json_bytes([self.column(name).tolist() for name in _IDENTITY]))
@@ -70,10 +72,10 @@ def parts_of(bank: Bank, limit: int = 0) -> list[Part]:
     check_range("--limit", limit, 0, 10**9)
     count = min(limit or len(bank), len(bank))
     rows = evenly(len(bank), count)
-    sizes = [len(index_column(bank.store, [shard], "key")) for shard in bank.shards]
-    firsts = np.cumsum([0, *sizes])
+    indexes = bank.store.fetch([index_name(shard) for shard in bank.shards])
+    firsts = np.cumsum([0, *(len(column_of([index], "seed")) for index in indexes)])
     cuts = np.searchsorted(rows, firsts)
-    found = (Part(bank, shard, int(firsts[i]), rows[cuts[i] : cuts[i + 1]] - firsts[i]) for i, shard in enumerate(bank.shards))
+    found = (Part(bank, shard, indexes[i], int(firsts[i]), rows[cuts[i] : cuts[i + 1]] - firsts[i]) for i, shard in enumerate(bank.shards))
     return [part for part in found if len(part)]
 
 

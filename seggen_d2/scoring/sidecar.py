@@ -63,20 +63,21 @@ class Sidecar:
             raise SegGenError(f"{self.folder} of bank {self.bank.root}: {kind} was begun with another {key}", expected=_name(before), found=_name(now),
                               remedy=_REMEDY)
 
-    def has(self, kind: str, part: Part) -> bool:
-        """Whether a part is done.
+    def done(self, kind: str, parts: Sequence[Part]) -> list[Part]:
+        """The parts that are finished.
 
         Raises:
             SegGenError: what is there is of other samples.
         """
-        name = self._file(kind, part)
-        if not self.store.facts(name):
-            return False
-        told = (read_schema(self.store.fetch([name])[0]).metadata or {}).get(_METADATA, b"{}")
-        if json.loads(told).get("samples") != part.print:
-            raise SegGenError(f"{self.store.address(name)} is a sidecar of another bank", expected=f"scores of the samples in shard {part.shard}",
-                              found="scores of other samples", remedy="remove the folder of these scores, or give another --name")
-        return True
+        there = self.store.listing(self.folder)
+        done = [part for part in parts if self._file(kind, part) in there]
+        for part, file in zip(done, self.store.fetch([self._file(kind, part) for part in done]), strict=True):
+            told = (read_schema(file).metadata or {}).get(_METADATA, b"{}")
+            if json.loads(told).get("samples") != part.print:
+                raise SegGenError(f"{self.store.address(self._file(kind, part))} is a sidecar of another bank",
+                                  expected=f"scores of the samples in shard {part.shard}", found="scores of other samples",
+                                  remedy="remove the folder of these scores, or give another --name")
+        return done
 
     def write(self, kind: str, part: Part, columns: Mapping[str, Any]) -> None:
         """Write the rows of a part; ``columns`` are arrays or lists of its length."""
