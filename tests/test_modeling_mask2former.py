@@ -120,6 +120,13 @@ def test_sizes_are_the_papers():
     )  # arXiv 2112.01527, table 3
 
 
+@pytest.mark.parametrize("name", ["tiny-resnet", "tiny-swin"])
+def test_the_tiny_backbones_are_for_images_of_48_pixels(name):
+    net = build_mask2former(8, backbone=name).backbone
+    assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(0.8, abs=0.1)
+    assert [tuple(one.shape[-2:]) for one in net(torch.zeros(2, 3, 48, 48)).feature_maps] == [(12, 12), (6, 6), (3, 3), (2, 2)]
+
+
 def test_unknown_names_and_numbers_are_refused():
     with pytest.raises(SegGenError, match="swin-tiny"):
         model(backbone="swin-tini")

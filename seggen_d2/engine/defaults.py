@@ -16,7 +16,7 @@ _C.MODEL.PIXEL_STD = [58.395, 57.120, 57.375]  # likewise
 
 _C.MODEL.BACKBONE = CfgNode()
 _C.MODEL.BACKBONE.NAME = (
-    "resnet50"  # tiny-resnet | resnet18 | resnet50 | resnet101 | swin-tiny | swin-small | swin-base | swin-large
+    "resnet50"  # tiny-resnet | tiny-swin | resnet18 | resnet50 | resnet101 | swin-tiny | swin-small | swin-base | swin-large
 )
 _C.MODEL.BACKBONE.WEIGHTS = (
     ""  # a transformers folder or hub id of the backbone alone (microsoft/resnet-50); "" is random

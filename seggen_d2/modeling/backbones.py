@@ -19,7 +19,7 @@ def _resnet(**widths: Any) -> dict[str, Any]:
     return {"class": ResNetConfig, "options": {"out_features": _STAGES, **widths}}
 
 
-def _swin(dim: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int) -> dict[str, Any]:
+def _swin(dim: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int, drop_path: float = 0.3) -> dict[str, Any]:
     return {
         "class": SwinConfig,
         "options": {
@@ -27,7 +27,7 @@ def _swin(dim: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int
             "depths": list(depths),
             "num_heads": list(heads),
             "window_size": window,
-            "drop_path_rate": 0.3,
+            "drop_path_rate": drop_path,
             "out_features": _STAGES,
         },
     }
@@ -41,6 +41,8 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "resnet50": _resnet(hidden_sizes=[256, 512, 1024, 2048], depths=[3, 4, 6, 3]),
     "resnet101": _resnet(hidden_sizes=[256, 512, 1024, 2048], depths=[3, 4, 23, 3]),
     "resnet152": _resnet(hidden_sizes=[256, 512, 1024, 2048], depths=[3, 8, 36, 3]),
+    # Maps of 12, 6, 3 and 2 pixels a side from 48 px images, in windows of 3 that shift; head by head 8 channels wide.
+    "tiny-swin": _swin(24, (2, 2, 2, 1), (3, 6, 12, 24), 3, drop_path=0.0),
     "swin-tiny": _swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
     "swin-small": _swin(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
     "swin-base": _swin(128, (2, 2, 18, 2), (4, 8, 16, 32), 12),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_world import write_world
+from toy_world import write_task_world
 
 from seggen_d2.engine.choice import choose_engine
 from seggen_d2.foundation.errors import SegGenError
@@ -98,13 +98,25 @@ def test_one_file_trains_with_either_engine(tool, config, tmp_path):
     assert ours["dataset"] == theirs["dataset"] == "command_test"
 
 
-def test_the_toy_configs_train_with_detectron2(tool, tmp_path):
-    write_world(tmp_path / "toy")
-    datasets = [str(tmp_path / "toy" / part / "dataset.yaml") for part in ("train", "test")]
-    data = ("SEGGEN.DATASETS", datasets, "SEGGEN.BANKS", [str(tmp_path / "toy/bank")], "SEGGEN.ENGINE", "detectron2")
-    short = ("SOLVER.MAX_ITER", 2, "SOLVER.IMS_PER_BATCH", 2, "OUTPUT_DIR", tmp_path / "out")
-    tool("--config-file", ROOT / "configs/toy/real+seggen.yaml", *data, *short)
-    assert metrics(tmp_path / "out")["dataset"] == "toy_test"
+@pytest.mark.parametrize(
+    ("setting", "task", "backbone"),
+    [("real+seggen", "semantic", "tiny-resnet"), ("pretrain-finetune", "panoptic", "tiny-swin"), ("synthetic", "instance", "tiny-swin")],
+)
+def test_the_toy_configs_train_with_detectron2(tool, tmp_path, setting, task, backbone):
+    """By the command that the recipes give: on any task's data all three results are asked for."""
+    write_task_world(tmp_path, task, f"toy_{task}")
+    datasets = [str(tmp_path / part / "dataset.yaml") for part in ("train", "test")]
+    names = ("DATASETS.TRAIN", [f"toy_{task}_train"], "DATASETS.TEST", [f"toy_{task}_test"], "SEGGEN.DATASETS", datasets)
+    test = ("MODEL.MASK_FORMER.TEST.PANOPTIC_ON", True, "MODEL.MASK_FORMER.TEST.INSTANCE_ON", True, "INPUT.DATASET_MAPPER_NAME", f"mask_former_{task}")
+    short = ("SOLVER.MAX_ITER", 2, "SOLVER.IMS_PER_BATCH", 2, "OUTPUT_DIR", tmp_path / "out", "MODEL.BACKBONE.NAME", backbone, "SEGGEN.ENGINE", "detectron2",
+             "SEGGEN.BANKS", [str(tmp_path / "bank")])
+    stages = ("SEGGEN.STAGES", [{"P_AUG": 1.0, "ITERATIONS": 1}, {"P_AUG": 0.0, "ITERATIONS": 1}]) if setting == "pretrain-finetune" else ()
+    words = ("--config-file", ROOT / f"configs/toy/{setting}.yaml", "--resume", *names, *test, *short, *stages)
+    for _ in range(2):  # the second goes on with a finished run
+        tool(*words)
+        found = metrics(tmp_path / "out")
+        assert (found["dataset"], found["task"], found["iterations"]) == (f"toy_{task}_test", task, 2)
+    assert found["metric"] == {"semantic": "mIoU", "panoptic": "PQ", "instance": "AP"}[task] and (tmp_path / "out/model_final.pth").exists()
 
 
 def test_the_plan(tool, config, tmp_path, capsys):

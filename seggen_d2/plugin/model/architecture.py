@@ -74,7 +74,7 @@ def model_options(cfg: Any) -> dict[str, Any]:
         "pixel_std": cfg.MODEL.PIXEL_STD,
         "size_divisibility": _size_divisibility(former.SIZE_DIVISIBILITY, name),
         "freeze_norm": norm_of(cfg) == "FrozenBN",
-        "freeze_at": 0 if name.startswith("swin") else cfg.MODEL.BACKBONE.FREEZE_AT,
+        "freeze_at": 0 if _is_swin(name) else cfg.MODEL.BACKBONE.FREEZE_AT,
     }
 
 
@@ -111,7 +111,11 @@ def _fixed(cfg: Any, name: str) -> dict[str, Any]:
 
 def _size_divisibility(configured: int, backbone: str) -> int:
     """Below 0 it is the backbone's own: 32 of a Swin, none of a ResNet."""
-    return configured if configured >= 0 else 32 if backbone.startswith("swin") else 1
+    return configured if configured >= 0 else 32 if _is_swin(backbone) else 1
+
+
+def _is_swin(backbone: str) -> bool:
+    return "swin" in backbone.split("-")
 
 
 def _check_fixed(cfg: Any, key: str, value: Any) -> None:
