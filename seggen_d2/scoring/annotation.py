@@ -7,7 +7,7 @@ of an uninterrupted run.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,12 +115,12 @@ class Annotation:
         Raises:
             SegGenError: an image is damaged, the disk is full, or the GPU has too little memory; finished shards are kept.
         """
-        rows = {shard: self._rows(shard) for shard in self.missing(shards)}
+        todo = self.missing(shards)
         told = memory_told("this segmenter", expected=f"room for batches of {self.options.batch}", remedy="give a smaller --batch, and another output, "
                            "as it is part of what a bank is. Finished shards are kept")
-        with told, tqdm(total=sum(map(len, rows.values())), desc="label", unit="image", mininterval=1, disable=not rows) as bar:
-            for shard, records in rows.items():
-                made = [part for batch in batches(records, self.options.batch) for part in self._labelled(batch, bar)]
+        with told:
+            for shard in tqdm(todo, desc="label", unit="shard", mininterval=1, disable=not todo):
+                made = [part for batch in batches(self._rows(shard), self.options.batch) for part in self._labelled(batch)]
                 made.sort(key=lambda part: part.key)
                 self.writer.write_shard(_renamed(shard), [part for part in made if isinstance(part, Sample)],
                                         [part for part in made if isinstance(part, Rejection)])
@@ -131,10 +131,8 @@ class Annotation:
         rows = read_columns(self.bank.store.fetch([index_name(shard)])[0], _COLUMNS).to_pylist()
         return [{**row, "file_name": f"bank://{self.bank.name}/{row['key']}.jpg"} for row in rows]
 
-    def _labelled(self, records: Sequence[dict[str, Any]], bar: tqdm) -> Iterator[Sample | Rejection]:
-        for record, mask in zip(records, self.annotator(records), strict=True):
-            yield self._sample(record, mask)
-            bar.update()
+    def _labelled(self, records: Sequence[dict[str, Any]]) -> list[Sample | Rejection]:
+        return [self._sample(record, mask) for record, mask in zip(records, self.annotator(records), strict=True)]
 
     def _sample(self, record: dict[str, Any], mask: Mask) -> Sample | Rejection:
         key, fault = _renamed(record["key"]), useless(mask)
