@@ -52,6 +52,8 @@ def check_run_folder(monkeypatch, capsys, config, folder, *engine):
     assert trained.keys() >= TRAINING | FIGURES and trained["task"] in ("semantic", "panoptic", "instance")
     assert f"{trained['dataset']}: {trained['metric']} {trained['value']:.2f}" in capsys.readouterr().out
     check_predictions(monkeypatch, capsys, config, run)
+    call(monkeypatch, "train_net", *words, "OUTPUT_DIR", run, "--resume")  # nothing is left to train
+    assert {key: metrics(run)[key] for key in TRAINING} == {key: trained[key] for key in TRAINING}
     kept = [(run / name).read_bytes() for name in ("metrics_final.json", "config.yaml")]
     call(monkeypatch, "train_net", *words, "OUTPUT_DIR", run, "INPUT.MIN_SIZE_TEST", 48, "--eval-only")
     assert "is the training's" in capsys.readouterr().out

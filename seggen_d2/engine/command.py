@@ -48,14 +48,15 @@ def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dr
         print(plan(run))
         return
     check_folder(cfg, run, resume)
-    if (run.folder / FINAL).exists() and _is_measured(run) and _is_over(run):
+    over = (run.folder / FINAL).exists() and _is_over(run)
+    if over and _is_measured(run):
         print(f"{run.folder} holds this run, finished")
         tell(read_json(run.folder / METRICS))
         return
     save_config(cfg, run.folder / SAVED)
     seconds = train(run)
     if is_first:
-        tell(finish(run, seconds))
+        tell(finish(run, seconds, trained=not over))
 
 
 def check_folder(cfg: CfgNode, run: Experiment, resume: bool) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 from transformers import set_seed
 
 from seggen_d2.bank import Bank
-from seggen_d2.foundation.files import write_json
-from seggen_d2.foundation.measure import peak_rss_mb
 from seggen_d2.mixing import NumberedSampler, Stage
 from seggen_d2.modeling import Mask2Former, Outputs
 from seggen_d2.modeling.finished import FINALS
@@ -25,7 +23,7 @@ from .inference import evaluate
 from .loader import train_loader
 from .log import JsonLines
 from .multi_scale import NAME_ENDS, MultiScale
-from .run_folder import METRICS
+from .run_folder import write_training
 from .trainer import SegmentationTrainer, SolverOptions
 
 FINAL = FINALS["transformers"]
@@ -178,16 +176,10 @@ def results_of(run: Experiment) -> dict[str, Any]:
     return found
 
 
-def finish(run: Experiment, seconds: float) -> dict[str, Any]:
-    """Evaluate, by one process of several, and write ``metrics_final.json``: figures in percent, iterations, seconds, peak memory in MB."""
-    metrics = {
-        **results_of(run),
-        "iterations": sum(stage.iterations for stage in run.stages),
-        "seconds": round(seconds, 1),
-        "peak_rss_mb": peak_rss_mb(),
-    }
-    write_json(run.folder / METRICS, metrics)
-    return metrics
+def finish(run: Experiment, seconds: float, *, trained: bool = True) -> dict[str, Any]:
+    """Evaluate, by one process of several, and write ``metrics_final.json``; arguments as of :func:`write_training`."""
+    iterations = sum(stage.iterations for stage in run.stages)
+    return write_training(run.folder, results_of(run), iterations=iterations, seconds=seconds, trained=trained)
 
 
 def rank_and_size() -> tuple[int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seggen_d2.foundation.files import read_json, write_json
+from seggen_d2.foundation.measure import peak_rss_mb
 from seggen_d2.modeling.finished import FINALS
 
 METRICS = "metrics_final.json"
@@ -19,6 +20,24 @@ def holds_training(folder: str | os.PathLike) -> bool:
     """Whether a training wrote, or writes, to ``folder``: its metrics and its config are that training's."""
     metrics = Path(folder) / METRICS
     return any(any(Path(folder).glob(pattern)) for pattern in CHECKPOINTS) or (metrics.exists() and "iterations" in read_json(metrics))
+
+
+def write_training(folder: str | os.PathLike, metrics: Mapping[str, Any], *, iterations: int, seconds: float, trained: bool = True) -> dict[str, Any]:
+    """Write ``FOLDER/metrics_final.json`` of a finished training.
+
+    Args:
+        metrics: as for :func:`write_evaluation`.
+        iterations: of all stages. seconds: of training in this process.
+        trained: False where nothing was left to train: what the file tells of the training stays.
+
+    Returns:
+        What was written: ``metrics`` with ``iterations``, ``seconds`` and ``peak_rss_mb``.
+    """
+    file, facts = Path(folder) / METRICS, {"iterations": iterations, "seconds": round(seconds, 1), "peak_rss_mb": peak_rss_mb()}
+    before = read_json(file) if file.exists() and not trained else {}
+    whole = {**metrics, **{key: before.get(key, value) for key, value in facts.items()}}
+    write_json(file, whole)
+    return whole
 
 
 def write_evaluation(folder: str | os.PathLike, metrics: Mapping[str, Any]) -> bool:

@@ -5,32 +5,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog
 
 from seggen_d2.engine.inference import figures_of
-from seggen_d2.engine.run_folder import METRICS, tell
 from seggen_d2.evaluation.scores import Scores
 from seggen_d2.evaluation.tasks import TASKS
-from seggen_d2.foundation.files import write_json
-from seggen_d2.foundation.measure import peak_rss_mb
 
 from ..data.label_space import task_of
 from .task_evaluator import NAMES
-
-
-def write_results(cfg: Any, results: Mapping[str, Any], several: Mapping[str, Any], *, iterations: int, seconds: float) -> None:
-    """Write ``OUTPUT_DIR/metrics_final.json`` of a finished training, and tell its figures."""
-    metrics = {
-        **run_metrics(cfg, results, several),
-        "iterations": iterations,
-        "seconds": round(seconds, 1),
-        "peak_rss_mb": peak_rss_mb(),
-    }
-    write_json(Path(cfg.OUTPUT_DIR) / METRICS, metrics)
-    tell(metrics)
 
 
 def run_metrics(cfg: Any, results: Mapping[str, Any], several: Mapping[str, Any]) -> dict[str, Any]:

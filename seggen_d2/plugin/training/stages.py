@@ -12,7 +12,7 @@ from typing import Any
 
 from detectron2.utils import comm
 
-from seggen_d2.engine.run_folder import METRICS
+from seggen_d2.engine.run_folder import METRICS, tell, write_training
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_aside
 from seggen_d2.mixing import Stage, stages_from
@@ -20,7 +20,7 @@ from seggen_d2.modeling.finished import FINALS, final_model
 
 from .ema import EMA_FINAL
 from .evaluators import check_tests
-from .results import write_results
+from .results import run_metrics
 from .trainer import Stopped, Trainer
 
 FINAL, PREDICTIONS = FINALS["detectron2"], "predictions"
@@ -94,7 +94,7 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
         Stopped: a signal ended the training.
         SegGenError: data, banks or weights that do not fit, or the folder of another run.
     """
-    configs, began, results = stage_configs(cfg), time.perf_counter(), {}
+    configs, began, results, trained = stage_configs(cfg), time.perf_counter(), {}, False
     check_tests(cfg)
     check_folder(cfg.OUTPUT_DIR, resume=resume)
     first = position(configs) if resume else 0
@@ -107,7 +107,7 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
             *(number + 1, len(configs), trainer.start_iter, trainer.max_iter, part.SEGGEN.P_AUG, part.SOLVER.BASE_LR),
             "its checkpoint" if trainer.start_iter else part.MODEL.WEIGHTS or "random weights",
         )
-        results = trainer.train()
+        results, trained = trainer.train(), trained or trainer.start_iter < trainer.max_iter
         comm.synchronize()  # the next stage begins from what the first process writes
         if number + 1 < len(configs) and trainer.stop_asked():
             raise Stopped(f"stopped after stage {number + 1} of {len(configs)}; the same command with --resume goes on")
@@ -115,7 +115,7 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
     if comm.is_main_process():
         _collect(Path(cfg.OUTPUT_DIR), Path(configs[-1].OUTPUT_DIR))
         iterations = sum(part.SOLVER.MAX_ITER for part in configs)
-        write_results(cfg, results, several, iterations=iterations, seconds=seconds)
+        tell(write_training(cfg.OUTPUT_DIR, run_metrics(cfg, results, several), iterations=iterations, seconds=seconds, trained=trained))
     return results
 
 
