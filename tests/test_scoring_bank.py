@@ -203,6 +203,14 @@ def _answer(task: str, ids: np.ndarray) -> dict:
     return {"sem_seg": parts.float(), "panoptic_seg": (torch.from_numpy(ids), segments), "instances": objects}
 
 
+def test_the_page_shows_the_worst_samples_and_the_nearest_photos(scored, world, tmp_path):
+    score_bank(world["bank"], options(world, test=world["dataset"]), page=tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    worst = [f"<p class=\"caption\">{row['key']}: mIoU {row['miou']:.1f}</p>" for row in scored["found"]["alignment"]["worst"]]
+    assert len(worst) == COUNT and all(head in text for head in worst) and text.count("nearer than real photos are</p>") == 2 * COUNT
+    assert "http" not in text.replace("http://www.w3.org", "")
+
+
 def test_the_bank_itself_stays_byte_for_byte_as_it_was(scored):
     assert scored["before"] == scored["after"]
 

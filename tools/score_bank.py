@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--scores", nargs="+", default=[], choices=KINDS, metavar="KIND", help="some of the above (default: all that the options allow)")
     words.add_argument("--limit", type=int, default=0, metavar="N", help="score N samples, spread evenly over the bank (default: all)")
     words.add_argument("--batch", type=int, default=8, metavar="N", help="images at once (default: %(default)s)")
+    words.add_argument("--page", default="", metavar="OUT", help="also write the figures, the worst aligned samples and the nearest photos to this HTML file")
     words.add_argument("--device", default="auto", help="auto, cpu, cuda:0 ... (default: %(default)s)")
     return words
 
@@ -50,9 +51,9 @@ def main() -> None:
     from seggen_d2.scoring.report import summary_text
     from seggen_d2.scoring.run import ScoringOptions, score_bank
 
-    bank, name = given.pop("bank"), given.pop("name")
-    print(summary_text(score_bank(bank, ScoringOptions(**{**given, "scores": tuple(given["scores"])}), name)))
-    print(f"\nwritten: {bank}/scores/{name}")
+    bank, name, page = (given.pop(key) for key in ("bank", "name", "page"))
+    print(summary_text(score_bank(bank, ScoringOptions(**{**given, "scores": tuple(given["scores"])}), name, page)))
+    print(f"\nwritten: {bank}/scores/{name}" + (f", {page}" if page else ""))
 
 
 if __name__ == "__main__":

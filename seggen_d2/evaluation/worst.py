@@ -39,7 +39,7 @@ def write_page(evaluation: Evaluation, output: str | os.PathLike) -> Path:
     palette = default_palette(len(categories))
     codec = ColorCodec(palette, categories.ignore_id)
     scores = evaluation.scores
-    shown = [_sample(task, value, record, codec) for value, record in tqdm(evaluation.worst, desc="pictures", unit="image", disable=None)]
+    shown = [sample(task, value, record, codec) for value, record in tqdm(evaluation.worst, desc="pictures", unit="image", disable=None)]
     text = document(
         "evaluation",
         title=f"{evaluation.dataset}, {evaluation.task}",
@@ -67,8 +67,8 @@ def _per_class(columns: Mapping[str, Mapping[str, float]]) -> Markup:
     return charts.folded(table(["category", *(charts.right(name) for name in columns)], rows, "heat"), len(names))
 
 
-def _sample(task: Task, value: float, record: dict[str, Any], codec: ColorCodec) -> Markup:
-    """One image: photo, truth, prediction, and what went wrong."""
+def sample(task: Task, value: float, record: dict[str, Any], codec: ColorCodec) -> Markup:
+    """One image: photo, truth, prediction, and what went wrong; ``value`` is its figure."""
     predicted = task.saved.read(record) if task.saved.has(record) else task.nothing(record)
     view, image, names = task.view(record, predicted), read_image(record["file_name"]), task.source.categories.names
     tiles = [photo(image, "image"), named_mask(view.truth, codec, names, "truth"), named_mask(view.predicted, codec, names, "prediction"),

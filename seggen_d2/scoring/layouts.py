@@ -123,8 +123,8 @@ def small(mask: Mask, classes: int) -> np.ndarray:
 def nearest_layouts(rows: np.ndarray, base: np.ndarray, classes: int, excluded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The place in ``base`` of each row's nearest layout, and their mean IoU in [0, 1]; -1 and NaN where there is none.
 
-    Products of matrices, class by class over the layouts that hold it: with some 10 of 150 classes in a mask, 200,000
-    samples against 20,000 images take about as many multiplications as dense vectors of a thousand numbers.
+    Products of matrices, class by class over the layouts that hold it: with 9 of 150 classes in a mask, a sample against
+    20,000 images takes some 6 ms on a core.
 
     Args:
         rows: ``(S, P)``. base: ``(R, P)``. excluded: ``(S,)`` a place in ``base`` that does not count, -1 for none.

@@ -16,7 +16,7 @@ def nearest(queries: np.ndarray, base: np.ndarray, excluded: np.ndarray | None =
     Args:
         queries: ``(Q, D)``. base: ``(B, D)``. excluded: ``(Q,)`` a place that does not count, -1 for none.
 
-    Q x B x D multiplications: 200,000 samples against 20,000 images at D = 384 are 1.5e12, some 30 s on a core.
+    Q x B x D multiplications: 200,000 samples against 20,000 images at D = 384 are 1.5e12, a minute or two on a core.
     """
     places, distances = np.full(len(queries), -1), np.full(len(queries), np.nan)
     if not len(base):

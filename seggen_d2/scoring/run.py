@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
-from seggen_d2.foundation.files import json_bytes
+from seggen_d2.foundation.files import json_bytes, write_bytes
 from seggen_d2.foundation.processes import memory_told
 from seggen_d2.foundation.seeds import fingerprint, fingerprint_of_files
 from seggen_d2.modeling import Mask2Former, load_mask2former
@@ -24,6 +24,7 @@ from .alignment import Alignment
 from .captions import Captions
 from .feature_models import BackboneFeatures, FeatureModel, load_image_model
 from .layouts import Histogram, Layouts, RealMasks
+from .page import page as page_of
 from .photos import Features, Photos
 from .samples import Part, Real, check_dataset, open_bank, parts_of
 from .sidecar import Sidecar
@@ -140,12 +141,13 @@ SCORES: dict[str, Callable[[Setting], Score]] = {
 """The kinds of scores. A further one (of noise, of hardness) is a class as :class:`Score` says, and a line here."""
 
 
-def score_bank(bank: str | os.PathLike, options: ScoringOptions, name: str = "quality") -> dict[str, Any]:
+def score_bank(bank: str | os.PathLike, options: ScoringOptions, name: str = "quality", page: str | os.PathLike = "") -> dict[str, Any]:
     """Score a bank, and write the sidecar ``scores/NAME``; shards and index are only read.
 
     Args:
         bank: its folder or URL.
         name: of the sidecar.
+        page: an HTML file to write: the figures, the worst aligned samples, the nearest photos; "" writes none.
 
     Returns:
         ``{kind: figures}`` of the kinds that were asked for, with ``bank`` and ``samples``; the same is in ``scores/NAME/summary.json``.
@@ -157,14 +159,15 @@ def score_bank(bank: str | os.PathLike, options: ScoringOptions, name: str = "qu
     setting = Setting(os.fspath(bank), name, options)
     parts = parts_of(setting.bank, options.limit)
     setting.sidecar.begin({kind: setting.facts(kind) for kind in kinds})
-    found: dict[str, Any] = {}
+    told: dict[str, Any] = {"bank": str(setting.bank.root), "samples": sum(map(len, parts))}
     with memory_told("this network", expected=f"room for batches of {options.batch}", remedy="give a smaller --batch; finished shards are kept"):
-        for kind in kinds:
-            score = SCORES[kind](setting)
+        scores = {kind: SCORES[kind](setting) for kind in kinds}
+        for kind, score in scores.items():
             _make(score, parts, setting.sidecar)
-            found[kind] = score.summary(parts)
-    told = {"bank": str(setting.bank.root), "samples": sum(map(len, parts)), **found}
-    setting.sidecar.summarise(told)
+            told[kind] = score.summary(parts)
+        setting.sidecar.summarise(told)
+        if page:
+            write_bytes(page, page_of(setting.bank, setting.real, told, scores.get("alignment")).encode())
     return told
 
 
