@@ -73,8 +73,12 @@ def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(SegGenError, match="no model at"):
         load_mask2former(tmp_path / "absent")
     (tmp_path / "begun/stage-0").mkdir(parents=True)
-    with pytest.raises(SegGenError, match="no finished run"):
+    with pytest.raises(SegGenError, match=r"no model that can be opened(.|\n)*stage-0"):
         load_mask2former(tmp_path / "begun")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/model_final.pth").write_bytes(b"x")
+    with pytest.raises(SegGenError, match=r"no model that can be opened(.|\n)*model_final.pth(.|\n)*SEGGEN.ENGINE transformers"):
+        load_mask2former(tmp_path / "theirs")
     (tmp_path / "begun/config.json").write_text(json.dumps({"model_type": "segformer"}))
     (tmp_path / "begun/model.safetensors").write_bytes(b"x")
     with pytest.raises(SegGenError, match=r"another architecture(.|\n)*mask2former(.|\n)*segformer"):

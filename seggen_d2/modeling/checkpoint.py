@@ -63,7 +63,7 @@ def load_mask2former(
     Raises:
         SegGenError: there is no model, it is of another architecture, damaged, or of other categories.
     """
-    path = Path(final_model(folder, _ENGINE))
+    path = model_folder(folder)
     config = _read_config(path)
     if categories is not None:
         names = tuple(name for _, name in sorted(config.id2label.items()))
@@ -71,6 +71,20 @@ def load_mask2former(
     model = mask2former_of(config, outputs=outputs, **_wrapping(path))
     load_weights(model, path)
     return model.eval()
+
+
+def model_folder(folder: str | os.PathLike) -> Path:
+    """The transformers folder of a finished run, or ``folder`` itself.
+
+    Raises:
+        SegGenError: it is a run that did not finish, or one that left no such folder.
+    """
+    try:
+        return Path(final_model(folder, _ENGINE))
+    except SegGenError as error:
+        raise SegGenError(f"{folder} holds no model that can be opened by itself", expected="a finished run of the transformers engine, or a transformers "
+                          "folder of a Mask2Former", found=error.found, remedy="let the training finish; Detectron2's weights do not tell what model they "
+                          "are of: train the segmenter with SEGGEN.ENGINE transformers") from error
 
 
 def check_weights(weights: str | os.PathLike) -> list[Path]:

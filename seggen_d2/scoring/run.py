@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +17,7 @@ from seggen_d2.foundation.files import json_bytes, write_bytes
 from seggen_d2.foundation.processes import memory_told
 from seggen_d2.foundation.seeds import fingerprint, fingerprint_of_files
 from seggen_d2.modeling import Mask2Former, load_mask2former
-from seggen_d2.modeling.checkpoint import check_weights
+from seggen_d2.modeling.checkpoint import check_weights, model_folder
 from seggen_d2.segmentation.naming import Naming, read_synonyms
 from seggen_d2.sources import load_dataset
 
@@ -120,14 +121,15 @@ class Setting:
         if kind != "alignment":
             own["dataset"] = {"name": self.options.dataset, "print": self.real.print}
         if kind == "alignment":
-            own["segmenter"] = _weights(self.options.segmenter)
+            own["segmenter"] = _weights(self.options.segmenter, model_folder(self.options.segmenter))
         if kind == "features":
-            own["network"] = _weights(self.options.features or self.options.segmenter)
+            folder = self.options.features or self.options.segmenter
+            own["network"] = _weights(folder, Path(folder) if self.options.features else model_folder(folder))
         return own
 
 
-def _weights(folder: str) -> dict[str, str]:
-    return {"name": folder, "print": fingerprint_of_files(check_weights(folder))}
+def _weights(name: str, folder: Path) -> dict[str, str]:
+    return {"name": name, "print": fingerprint_of_files(check_weights(folder))}
 
 
 SCORES: dict[str, Callable[[Setting], Score]] = {
