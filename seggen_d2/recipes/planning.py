@@ -62,7 +62,7 @@ class Planner:
         """``columns``, ``rows`` and ``notes`` of the plan; the stages that they need are planned with them."""
         columns = [self._column(column) for column in self.protocol.columns]
         rows = [self._row(row) for row in self.protocol.rows]
-        notes = [*self.protocol.notes, *self.world.file.notes, *self._stand_ins(), *self._all_classes()]
+        notes = [*self.protocol.notes, *self.world.file.notes, *self._stand_ins(), *self._all_classes(), *self._things()]
         return {"columns": columns, "rows": rows, "notes": notes}
 
     @property
@@ -83,7 +83,8 @@ class Planner:
         kind = column.kind or task
         figure = (column.figure or "{main}").replace("{main}", MAIN[kind])
         figure = figure if self.classes else figure.removesuffix("*")
-        file = Filling(self.values(task), str(self.world.path)).text(self._images(column.evaluation, task).file)
+        objects = self.world.file.objects if (task, kind, column.evaluation) == ("panoptic", "instance", "") else ""
+        file = Filling(self.values(task), str(self.world.path)).text(objects or self._images(column.evaluation, task).file)
         classes = list(self.classes) if figure.endswith("*") else []
         return {"name": self._column_name(column), "figure": figure, "kind": kind, "dataset": file, "classes": classes}
 
@@ -124,6 +125,11 @@ class Planner:
     def _all_classes(self) -> list[str]:
         starred = [column.name for column in self.protocol.columns if column.figure.endswith("*")]
         return [f"{', '.join(starred)} is over all categories here; the paper's is over those compared (--classes)."] if starred and not self.classes else []
+
+    def _things(self) -> list[str]:
+        names = [column.name for column in self.protocol.columns if (column.task or self.task, column.kind) == ("panoptic", "instance")]
+        here = f"{', '.join(names)} is counted against the things of the panoptic truth here; the paper's is against COCO's instance annotations."
+        return [here] if names and not self.world.file.objects else []
 
     # -- what has to run -------------------------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ class WorldFile:
         annotator: the stage that labels the bank ``unlabelled`` by the model ``{segmenter}``: the bank ``annotator``.
         include, stages, variables: as in :class:`RecipeFile`: how data, captions, generators and banks are made.
         requires: files that must be there before anything runs. prepare: how they are made.
+        objects: the dataset's file that a panoptic model's objects are scored against; "" is the things of its panoptic truth.
         settings: what settings are called in names of configs, where it differs.
         options: KEY VALUE words of every training and evaluation. cores: of each, as :class:`StageFile` has it.
         evaluations: by the names that protocols use, :class:`Evaluation`.
@@ -103,6 +104,7 @@ class WorldFile:
     variables: dict = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     prepare: str = ""
+    objects: str = ""
     settings: dict = field(default_factory=dict)
     options: tuple[str, ...] = ()
     cores: int | str = 1
