@@ -238,6 +238,20 @@ def test_a_column_serves_as_weights_at_once(scored, world):
         bank.column("scores/quality:moiu")
 
 
+def test_features_may_be_those_of_another_network_and_need_no_segmenter(world, tmp_path):
+    import transformers
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 28, "patch_size": 14}
+    for name, model in (("vit", transformers.ViTModel), ("other", transformers.ViTModel)):
+        model(transformers.ViTConfig(**shape)).save_pretrained(tmp_path / name)
+        (tmp_path / name / "preprocessor_config.json").write_text('{"size": {"height": 28, "width": 28}}')
+    found = score_bank(world["bank"], options(world, segmenter="", features=str(tmp_path / "vit"), scores=("features",)), "vit")["features"]
+    assert found["flagged"] == COUNT and found["distances"]["dimensions"] == 16 and found["distances"]["fid_like"] == pytest.approx(0, abs=1e-3)
+    with pytest.raises(SegGenError, match="features was begun with another network"):
+        score_bank(world["bank"], options(world, segmenter="", features=str(tmp_path / "other"), scores=("features",)), "vit")
+
+
 def test_a_limit_takes_samples_from_all_over_the_bank(world):
     found = score_bank(world["bank"], options(world, limit=4, scores=("photos", "histogram")), "few")
     assert found["samples"] == found["photos"]["samples"] == 4
