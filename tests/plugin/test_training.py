@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from toy_world import TINY, write_bank
+from toy_world import TINY, write_bank, write_task_world
 
 from seggen_d2.bank import import_bank
+from seggen_d2.evaluation.predictions import evaluate_predictions
 from seggen_d2.foundation.options import merge
 from seggen_d2.plugin.training.command import Arguments, run
 from seggen_d2.segmentation import label_map_png, read_label_map
@@ -171,14 +172,31 @@ def test_a_hosts_own_mapper_under_this_trainer(tmp_path):
     check_training(*write_config(tmp_path, "training_host", files, bank, keys), ("sem_seg", "mIoU"))
 
 
-def test_mask_dino_through_the_tool(tmp_path):
-    """In a process of its own: it and Mask2Former take the same names in Detectron2's registries."""
-    if not DATA.is_dir() or importlib.util.find_spec("maskdino") is None:
-        pytest.skip("Mask DINO or the real images are not here")
+def train_mask_dino(folder, config, *words):
+    """The tool in a process of its own: Mask DINO and Mask2Former take the same names in Detectron2's registries."""
+    if importlib.util.find_spec("maskdino") is None:
+        pytest.skip("Mask DINO is not here")
     root = Path(__file__).parents[2]
+    (folder / "op").mkdir()
+    (folder / "op/MultiScaleDeformableAttention.py").touch()  # its calls fail, and the pure torch path serves
+    command = [sys.executable, "-W", "ignore", str(root / "tools/train_net.py"), "--config-file", str(root / "configs" / config)]
+    out = subprocess.run(
+        [*command, *map(str, words), "OUTPUT_DIR", str(folder / "out")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "op"), str(root)]), "OMP_NUM_THREADS": "1"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert out.returncode == 0, out.stdout[-1500:] + out.stderr[-3000:]
+    assert (folder / "out/model_final.pth").exists()
+    return json.loads((folder / "out/metrics_final.json").read_text())
+
+
+def test_mask_dino_through_the_tool(tmp_path):
+    if not DATA.is_dir():
+        pytest.skip("the real images are not here")
     files, bank = coco(tmp_path, "dino", "panoptic")
-    (tmp_path / "op").mkdir()
-    (tmp_path / "op/MultiScaleDeformableAttention.py").touch()  # its calls fail, and the pure torch path serves
     small = {
         "MODEL.BACKBONE.NAME": "build_resnet_backbone",
         "INPUT.IMAGE_SIZE": CROP,
@@ -187,20 +205,19 @@ def test_mask_dino_through_the_tool(tmp_path):
         "SEGGEN.BANK_ROOT": "",
         "DATASETS.TRAIN": ["dino_train"],
         "DATASETS.TEST": ["dino_val"],
-        "OUTPUT_DIR": tmp_path / "out",
         "SOLVER.MAX_ITER": 2,
     }
-    words = [*MASK_DINO.options(), *(str(word) for pair in small.items() for word in pair)]
-    config = root / "configs/coco/panoptic-segmentation/maskdino_swin-large_swap.yaml"
-    paths = os.pathsep.join([str(tmp_path / "op"), str(root)])
-    out = subprocess.run(
-        [sys.executable, "-W", "ignore", str(root / "tools/train_net.py"), "--config-file", str(config), *words],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert out.returncode == 0, out.stdout[-1500:] + out.stderr[-3000:]
-    results = json.loads((tmp_path / "out/metrics_final.json").read_text())["results"]
-    assert results["panoptic_seg"]["PQ"] >= 0 and (tmp_path / "out/model_final.pth").exists()
+    words = [*MASK_DINO.options(), *(word for pair in small.items() for word in pair)]
+    found = train_mask_dino(tmp_path, "coco/panoptic-segmentation/maskdino_swin-large_swap.yaml", *words)
+    assert found["results"]["panoptic_seg"]["PQ"] >= 0
+
+
+def test_mask_dino_at_toy_size(tmp_path):
+    """The toy config as it is, by its own launch command; only the stages are shorter."""
+    write_task_world(tmp_path, "panoptic")
+    data = ("SEGGEN.DATASETS", [str(tmp_path / part / "dataset.yaml") for part in ("train", "test")], "SEGGEN.BANKS", [str(tmp_path / "bank")])
+    stages = [{"P_AUG": 1.0, "ITERATIONS": 1}, {"P_AUG": 0.0, "ITERATIONS": 1}]
+    found = train_mask_dino(tmp_path, "toy/maskdino_pretrain-finetune.yaml", *data, "SEGGEN.STAGES", stages, "TEST.SAVE_PREDICTIONS", True)
+    assert found["task"] == "panoptic" and {"PQ", "AP_pan^Th", "mIoU_pan"} <= found["figures"].keys()
+    saved = evaluate_predictions(tmp_path / "out/predictions/toy_test", tmp_path / "test/dataset.yaml")
+    assert saved.scores.figures["PQ"] == pytest.approx(found["value"]) and saved.images == 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from detectron2.data import MetadataCatalog
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import BitMasks, Boxes, Instances
 
 from seggen_d2.foundation.errors import SegGenError, check_choice
 from seggen_d2.mapping import (
@@ -37,10 +37,11 @@ class SegGenDatasetMapper:
     Args:
         mapper: makes ``mask_labels``, ``class_labels`` and, where the stock mapper has them, ``boxes``.
         mask_type: of ``gt_masks``; Mask2Former's COCO instance mapper gives uint8, the others bool.
+        boxes: give ``gt_boxes`` in any case, around the masks, as all mappers of Mask DINO do.
     """
 
-    def __init__(self, mapper: DatasetMapper, mask_type: torch.dtype = torch.bool):
-        self.mapper, self.mask_type = mapper, mask_type
+    def __init__(self, mapper: DatasetMapper, mask_type: torch.dtype = torch.bool, boxes: bool = False):
+        self.mapper, self.mask_type, self.boxes = mapper, mask_type, boxes
 
     def __call__(self, record: dict[str, Any], number: int | None = None) -> dict[str, Any]:
         """Map one record.
@@ -52,7 +53,7 @@ class SegGenDatasetMapper:
 
         Returns:
             The record without its labels' sources; ``image`` (3, H, W) uint8; ``instances`` with ``gt_classes`` (N,),
-            ``gt_masks`` (N, H, W) and, from the COCO mappers, ``gt_boxes``; ``sem_seg`` (H, W) int64 and
+            ``gt_masks`` (N, H, W) and, from the COCO mappers or with ``boxes``, ``gt_boxes``; ``sem_seg`` (H, W) int64 and
             ``padding_mask`` (H, W) bool where the stock mapper gives them.
 
         Raises:
@@ -64,6 +65,8 @@ class SegGenDatasetMapper:
         instances.gt_masks = sample.pop("mask_labels").view(self.mask_type)
         if "boxes" in sample:
             instances.gt_boxes = Boxes(sample.pop("boxes"))
+        elif self.boxes:
+            instances.gt_boxes = BitMasks(instances.gt_masks.bool()).get_bounding_boxes()
         return {**{key: value for key, value in sample.items() if key not in _READ}, "instances": instances}
 
 
@@ -85,7 +88,9 @@ def build_mapper(cfg: Any, is_train: bool = True) -> SegGenDatasetMapper:
             remedy="use detectron2.data.DatasetMapper(cfg, is_train=False) for tests",
         )
     name = check_choice("INPUT.DATASET_MAPPER_NAME", cfg.INPUT.DATASET_MAPPER_NAME, _BUILDERS)
-    return _BUILDERS[name](cfg)
+    mapper = _BUILDERS[name](cfg)
+    mapper.boxes = cfg.MODEL.META_ARCHITECTURE == "MaskDINO"  # which learns them of every task
+    return mapper
 
 
 def _semantic(cfg: Any) -> SegGenDatasetMapper:
