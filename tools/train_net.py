@@ -22,13 +22,16 @@ examples:
   train_net.py --config-file configs/toy/real+seggen.yaml SEED 1       60% of the samples swapped, another seed
   train_net.py --config-file configs/toy/real+seggen.yaml SEGGEN.ENGINE detectron2
   train_net.py --config-file FILE --num-gpus 8                         a process a GPU
-  train_net.py --config-file FILE --eval-only MODEL.WEIGHTS output/train/model_final
+  train_net.py --config-file FILE --eval-only OUTPUT_DIR RUN/again MODEL.WEIGHTS RUN TEST.SAVE_PREDICTIONS True
   train_net.py --config-file FILE DATASETS.TRAIN my_train SEGGEN.BANKS "['banks/a', 'banks/b']"
 
 OUTPUT_DIR gets config.yaml (resolved), metrics.json (a line every LOG_PERIOD iterations), the checkpoints, the
 weights and metrics_final.json. transformers: stage-N/checkpoint-N and model_final (opens with transformers); the same
 command again goes on after a stop. Detectron2: model_N.pth and model_final.pth, in stage-N where there are several
 stages; the same command with --resume goes on, and without it a folder that holds a run is refused.
+A finished run's folder as MODEL.WEIGHTS stands for its final model. --eval-only writes config.yaml and
+metrics_final.json where OUTPUT_DIR holds no training; a training's own stay as they are, and figures are only printed.
+TEST.SAVE_PREDICTIONS True writes OUTPUT_DIR/predictions/DATASET, which tools/evaluate.py reads.
 Every key, with its meaning: seggen_d2/engine/defaults.py
 """
 
