@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from seggen_d2.recipes.reproduction import Reproduction, Request, dry_run, plan_
 from seggen_d2.recipes.runner import Runner
 
 ROOT = Path(__file__).parents[1]
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 TABLES = ("ablation", "ade20k", "coco", "synthetic-only", "unseen")
 UNSEEN = {"unseen": "datasets/other/dataset.yaml", "unseen_name": "other"}
 PLANNED = [("ablation", "toy", "small"), ("ade20k", "toy", "small"), ("coco", "toy", "small"), ("synthetic-only", "toy", "small"), ("unseen", "toy", "small"),
@@ -107,6 +109,13 @@ def test_a_row_that_the_engine_has_not_says_why():
     rows = {row["name"]: row for row in planned("coco").plan["rows"]}
     assert "Detectron2" in rows["+ SegGen Mask DINO"]["not_run"] and not rows["+ SegGen Mask DINO"]["runs"]
     assert not any(row["not_run"] for row in planned("coco", engine="detectron2").plan["rows"])
+
+
+def test_a_panoptic_model_s_objects_are_scored_as_upstream_where_coco_s_annotations_are_there():
+    columns = {column["name"]: column["dataset"] for column in planned("coco", "coco").plan["columns"]}
+    assert columns["AP_pan^Th"] == "datasets/coco-instance/val.yaml" and columns["PQ"] == columns["mIoU_pan"] == "datasets/coco-panoptic/val.yaml"
+    assert any("things of the panoptic truth" in note for note in planned("coco").plan["notes"])
+    assert not any("things of the panoptic truth" in note for note in planned("coco", "coco").plan["notes"])
 
 
 def test_classes_of_the_starred_mean_are_those_given_or_all():
@@ -207,3 +216,32 @@ def test_a_prepared_dataset_of_one_s_own_is_a_world(tmp_path):
     assert made.tasks == ("panoptic",) and made.plan["columns"][0]["figure"] == "PQ"
     assert made.plan["rows"][0]["runs"][0]["predictions"]["PQ"].endswith("/predictions/mine_val")
     assert json.dumps(made.plan)
+
+
+# -- the smallest table, from end to end -----------------------------------------------------------------------------
+
+FEW_STEPS = {"scenes": 6, "tests": 4, "unseen": 2, "masksyn": 1, "imgsyn": 1,
+             "generator_options": ["training.steps", "2", "training.warmup_steps", "1", "training.checkpoint_every", "2"],
+             "train_options": ["SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "1", "SOLVER.CHECKPOINT_PERIOD", "2"],
+             "synthesis_options": ["masks.steps", "2", "images.steps", "2", *(word for limit in ("max_unsure 1.0", "min_labelled 0.0", "min_categories 1",
+                                   "min_named 0.0", "max_dropped 1.0", "max_lost 1.0") for word in f"quality.{limit}".split())]}
+
+
+def test_the_toy_ablation_runs_from_end_to_end_and_never_twice(tmp_path):
+    words = [str(word) for pair in FEW_STEPS.items() for word in pair]
+    command = [sys.executable, "tools/reproduce.py", "ablation", "--dataset", "toy", "--seeds", "1", "--engine", "transformers", "--replicates", "20",
+               "--output", str(tmp_path), "--cores", str(len(CORES[:2])), *words]
+    first = subprocess.run(command, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr[-3000:]
+    folder = tmp_path / "tables" / "ablation-semantic-transformers"
+    table = json.loads((folder / "table.json").read_text())
+    assert [row["name"] for row in table["rows"]] == ["Real data alone", "+ MaskSyn", "+ ImgSyn", "+ both"]
+    folders_of = {run["row"]: Path(run["folder"]) for run in table["runs"]}
+    for row in table["rows"]:
+        metrics = json.loads((folders_of[row["name"]] / "metrics_final.json").read_text())
+        assert row["cells"]["mIoU"]["mean"] == pytest.approx(metrics["value"], abs=1e-9)
+    assert "47.2" in (folder / "table.md").read_text() and (folder / "table.html").is_file()
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "stages").iterdir()}
+    assert len(stamps) == 10
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0 and stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "stages").iterdir()}

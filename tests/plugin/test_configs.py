@@ -43,6 +43,7 @@ OF_A_SETTING = {  # what a setting's file changes of its baseline
     "swap-imgsyn": {"OUTPUT_DIR", "SEGGEN.BANK_ROOT", "SEGGEN.BANKS"},
     "synthetic": {"OUTPUT_DIR", "SEGGEN.BANK_ROOT", "SEGGEN.BANKS", "SEGGEN.P_AUG"},
     "pretrain-finetune": {"OUTPUT_DIR", "SEGGEN.BANK_ROOT", "SEGGEN.BANKS", "SEGGEN.STAGES"},
+    "pretrain-real": {"OUTPUT_DIR", "SEGGEN.STAGES"},
 }
 DERIVED = sorted(
     path.relative_to(CONFIGS).as_posix()
