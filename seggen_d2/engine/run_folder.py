@@ -49,12 +49,13 @@ def write_evaluation(folder: str | os.PathLike, metrics: Mapping[str, Any]) -> b
     Returns:
         Whether they were written.
     """
+    written = not holds_training(folder)
+    if written:
+        write_json(Path(folder) / METRICS, metrics)
+    else:
+        print(f"{Path(folder) / METRICS} is the training's and stays as it is; give an OUTPUT_DIR of its own to have an evaluation written")
     tell(metrics)
-    if holds_training(folder):
-        print(f"not written: {Path(folder) / METRICS} is the training's; an evaluation with an OUTPUT_DIR of its own is written there")
-        return False
-    write_json(Path(folder) / METRICS, metrics)
-    return True
+    return written
 
 
 def tell(metrics: Mapping[str, Any]) -> None:
