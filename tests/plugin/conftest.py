@@ -36,3 +36,11 @@ def panopticapi_in_threads(monkeypatch):
 
         pools = types.SimpleNamespace(cpu_count=lambda: 1, Pool=ThreadPool)
         monkeypatch.setattr(panopticapi.evaluation, "multiprocessing", pools)
+
+
+@pytest.fixture(autouse=True)
+def quick_set_up(monkeypatch):
+    """Detectron2's set-up of a run describes the machine, and makes each config anew for every key that it reads: a second a run."""
+    if HAS_DETECTRON2:
+        monkeypatch.setattr("detectron2.engine.defaults.collect_env_info", str)
+        monkeypatch.setattr("detectron2.engine.defaults._try_get_key", lambda cfg, *keys, default=None: cfg.get(keys[0], default))
