@@ -14,6 +14,7 @@ import yaml
 
 from seggen_d2.engine.config import load_config
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.options import parse_overrides
 from seggen_d2.recipes.estimate import command_line
 from seggen_d2.recipes.protocol import load_protocol
 from seggen_d2.recipes.reproduction import Reproduction, Request, dry_run, plan_table, reproduce
@@ -139,6 +140,24 @@ def test_twice_the_replicas_cost_twice(tmp_path):
     assert twice.pflop == 2 * once.pflop > 0 and twice.disk_gb == 2 * once.disk_gb > 0
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_folders_may_have_blanks_in_their_names(table, tmp_path):
+    made = planned(table, output=str(tmp_path / "with a blank"))
+    for command in (stage.command for stage in made.stages):
+        assert not [word for word in command if word.startswith(str(tmp_path)) and "with a blank" not in word]
+
+
+def test_the_annotator_labels_as_many_images_at_small_scale_as_both_banks_hold():
+    made = commands(planned("synthetic-only", "ade20k", scale="small"), "synthesize")
+    replicas = {command[command.index("--strategy") + 1]: parse_overrides(command[command.index("captions") :])["replicas"] for command in made}
+    assert replicas["unlabelled"] == replicas["masksyn"] + replicas["imgsyn"]
+
+
+def test_a_brace_that_is_no_variable_s_is_told():
+    with pytest.raises(SegGenError, match="cannot be filled in(.|\n)*{NAME}"):
+        planned("ablation", values={"train_options": ["SEED", "{}"]})
+
+
 def test_commands_are_shown_as_they_are_typed():
     line = command_line(["python", "a b", "['x','y']", "it's $HOME"])
     assert line.startswith("python 'a b' \"['x','y']\" ")
@@ -235,6 +254,7 @@ def test_the_toy_ablation_runs_from_end_to_end_and_never_twice(tmp_path):
     assert first.returncode == 0, first.stderr[-3000:]
     folder = tmp_path / "tables" / "ablation-semantic-transformers"
     table = json.loads((folder / "table.json").read_text())
+    assert table["command"].startswith("python tools/reproduce.py ablation --dataset toy")
     assert [row["name"] for row in table["rows"]] == ["Real data alone", "+ MaskSyn", "+ ImgSyn", "+ both"]
     folders_of = {run["row"]: Path(run["folder"]) for run in table["runs"]}
     for row in table["rows"]:

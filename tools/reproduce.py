@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings of each row (default: 1; five for a claim)")
     words.add_argument("--classes", nargs="+", default=[], metavar="CLASS", help="categories that mIoU* is over (default: all)")
     words.add_argument("--output", default="", metavar="DIR", help="folder of all artefacts (default: output/reproduce/DATASET)")
-    words.add_argument("--cores", type=int, default=2, metavar="N", help="CPU cores to use, where stages take one each (default: 2)")
+    words.add_argument("--cores", type=int, metavar="N", help="CPU cores to use, where stages take one each (default: 2, or 1 where there is but one)")
     words.add_argument("--replicates", type=int, default=1000, metavar="N", help="draws of test images for the intervals (default: 1000)")
     words.add_argument("--dry-run", action="store_true", help="print every command, what it is expected to take, and what is missing; run nothing")
     words.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the dataset's variables, such as imgsyn 16 or gpus 4")
@@ -56,13 +56,13 @@ def main() -> None:
 
     command = shlex.join(["python", "tools/reproduce.py", *sys.argv[1:]])
     made = plan_table(Request(given.table, given.dataset, given.scale, given.task, given.engine, given.seeds, tuple(given.classes), given.output,
-                              parse_overrides(given.overrides), command))
+                              parse_overrides(given.overrides), command=command))
     if given.dry_run:
         print(dry_run(made))
         return
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    check_range("--cores", given.cores, 1, len(available))
-    folder = reproduce(made, available[: given.cores], replicates=given.replicates)
+    cores = check_range("--cores", min(2, len(available)) if given.cores is None else given.cores, 1, len(available))
+    folder = reproduce(made, available[:cores], replicates=given.replicates)
     print(f"done: {folder / 'table.md'}, {folder / 'table.html'}")
 
 

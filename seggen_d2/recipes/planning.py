@@ -54,7 +54,7 @@ class Planner:
 
     def values(self, task: str, **more: Any) -> dict[str, Any]:
         """Of the variables, for a task; those of the world may name others."""
-        known = {**self.world.values, "task": task, "output": str(self.root / task), "engine": self.engine, **more}
+        known = {**self.world.values, "task": task, "output": (self.root / task).as_posix(), "engine": self.engine, **more}
         filling = Filling(known, f"world {self.world.path}")
         return {key: filling.text(value) if isinstance(value, str) else value for key, value in known.items()}
 
@@ -160,7 +160,7 @@ class Planner:
         stage, folder = self._training(real, task, segmenter, self._config(real, task, segmenter), 0, ANNOTATOR_ENGINE)
         spec = self.world.file.annotator
         needs = [*spec.needs, stage.removeprefix(f"{task}.")]
-        made = StageFile(spec.name, spec.command.replace("{segmenter}", folder), spec.produces, needs, spec.cores, cost=spec.cost)
+        made = StageFile(spec.name, spec.command.replace("{segmenter}", shlex.quote(folder)), spec.produces, needs, spec.cores, cost=spec.cost)
         return self._add(made, task, self.engine).removeprefix(f"{task}.")
 
     def _evaluation(self, name: str, training: str, folder: str, task: str, segmenter: Segmenter, config: str) -> str:

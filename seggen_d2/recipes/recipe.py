@@ -103,7 +103,7 @@ def load_recipe(name: str, output: Path, overrides: Mapping[str, Any], *, prefix
     """
     path = find_file(name, "recipe")
     recipe = read_recipe(path)
-    values = {**chosen(recipe.variables, overrides, f"recipe {recipe.name}"), "output": str(output)}
+    values = {**chosen(recipe.variables, overrides, f"recipe {recipe.name}"), "output": output.as_posix()}
     return expand(recipe.stages, values, output, str(path), prefix)
 
 
@@ -192,10 +192,13 @@ class Filling:
         """``text`` with each ``{name}`` replaced.
 
         Raises:
-            SegGenError: a name is no variable.
+            SegGenError: a name is no variable, or a brace stands alone.
         """
         try:
             return text.format(**self.values)
+        except (IndexError, ValueError, AttributeError) as error:
+            raise SegGenError(f"{self.where} cannot be filled in", expected="{NAME} of a variable; {{ and }} stand for braces", found=text,
+                              remedy="write braces that are no variable's twice") from error
         except KeyError as error:
             raise SegGenError(f"{self.where} names an unknown variable {error}", remedy=nearest(str(error), self.values)) from error
 

@@ -36,7 +36,7 @@ class Request:
         engine: ``auto`` is Detectron2 where it is installed.
         seeds: trainings of each row. classes: of ``mIoU*``.
         output: folder of all artefacts; "" is by the dataset's name.
-        values: of the world's variables. replicates: of the bootstrap.
+        values: of the world's variables.
         command: as it was given, for the table.
     """
 
@@ -49,7 +49,6 @@ class Request:
     classes: tuple[str, ...] = ()
     output: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
-    replicates: int = 1000
     command: str = ""
 
 
@@ -95,7 +94,7 @@ def plan_table(request: Request) -> Reproduction:
         raise SegGenError(f"no row of the table {protocol.name} can be run on {world.file.description} with the {engine} engine",
                           found="; ".join(sorted({row["not_run"] for row in rows["rows"]})),
                           remedy="choose another --dataset, --task or --engine; or run it from the repository's root")
-    facts = {"format": PLAN_FORMAT, "name": protocol.name, "title": f"{protocol.title}: {world.file.description}", "source": protocol.source,
+    facts = {"format": PLAN_FORMAT, "name": protocol.name, "title": f"{protocol.title} ({world.file.description})", "source": protocol.source,
              "dataset": dataset, "scale": world.scale, "engine": engine, "commit": commit(), "command": request.command, **rows}
     tasks = tuple(dict.fromkeys((planner.task, *(row.task for row in protocol.rows if row.task))))
     return Reproduction(protocol, world, engine, root, planner.stages, facts, tasks)
@@ -123,6 +122,7 @@ def reproduce(made: Reproduction, cores: Sequence[int], *, replicates: int = 100
     Raises:
         SegGenError: the dataset is not there, or a stage failed; the same command goes on.
     """
+    check_range("--replicates", replicates, 1, 1_000_000)  # told before the trainings, not after them
     lacking = made.missing()
     if lacking:
         raise SegGenError(f"the table {made.protocol.name} needs {made.world.file.description}, which is not there", expected=", ".join(lacking),
