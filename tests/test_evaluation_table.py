@@ -129,6 +129,8 @@ def test_a_verdict_is_given_where_the_interval_excludes_zero(values, verdict):
     found = interval(np.linspace(*values, 101))
     assert found.verdict == verdict and found.replicates == (0 if np.isnan(values[0]) else 101)
     assert interval(np.array([np.nan, 1.0, 1.0])).low == 1.0
+    assert interval(np.full(39, 1.0)).verdict == interval(np.array([np.nan] * 900 + [1.0] * 39)).verdict == "not told apart"
+    assert interval(np.full(40, 1.0)).verdict == "better"
 
 
 SHIFTS = {"none": (3, 4), "both": (1, 1), "same": (3, 4), "one seed": (5,)}  # pixels by which each seed of a row is off
@@ -210,7 +212,7 @@ def test_a_table_tells_where_it_is_from_and_what_it_cannot_tell(plan, tmp_path):
     for run in told["runs"]:
         assert (tmp_path / "out" / run["copy"]).read_bytes() == (Path(run["folder"]) / "config.yaml").read_bytes()
     for words in ("not over trainings", "One seed alone stands behind “both”, “one seed”", "“Mask DINO”: no engine <here> runs it", "A note.", "commit: abc",
-                  "command: make it so", r"a\|b.yaml", "50 paired bootstrap draws"):
+                  "command: make it so", r"a\|b.yaml", "50 paired bootstrap draws", "6 test images are few"):
         assert words in text, words
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines[0].split(" | ")) == 4 + 3 * len(COLUMNS) and "not run" in next(line for line in lines if "Mask DINO" in line)

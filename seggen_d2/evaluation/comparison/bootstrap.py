@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.95
+LEAST = 40  # draws behind a verdict: of fewer, not one lies beyond either end
 BETTER, WORSE, NEITHER = "better", "worse", "not told apart"
 
 
@@ -35,8 +36,8 @@ class Interval:
 
     @property
     def verdict(self) -> str:
-        """Of a difference: ``better`` or ``worse`` where the interval excludes zero, else ``not told apart``."""
-        return BETTER if self.low > 0 else WORSE if self.high < 0 else NEITHER
+        """Of a difference: ``better`` or ``worse`` where the interval excludes zero and stands on ``LEAST`` draws, else ``not told apart``."""
+        return NEITHER if self.replicates < LEAST else BETTER if self.low > 0 else WORSE if self.high < 0 else NEITHER
 
 
 def interval(values: np.ndarray) -> Interval:

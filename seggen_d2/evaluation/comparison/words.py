@@ -10,6 +10,7 @@ from .bootstrap import LEVEL, NEITHER
 from .cells import Cell, Comparison, Difference
 from .plan import Row
 
+FEW_IMAGES = 30
 NOT_RUN, MISSING, DASH = "not run", "missing", "–"
 MEANS = "All figures are in percent, differences in points. “±” is the standard deviation over training seeds."
 INTERVAL = (
@@ -20,6 +21,9 @@ OVER_IMAGES = (
     "The interval is over test images: it tells how far a difference would move with other images of the same kind. It is not over trainings. "
     "The generators and the banks were made once; making them again, or training with other seeds, would move the figures too, by how much the "
     "interval does not say."
+)
+OF_FEW_IMAGES = (
+    "{} test images are few: percentile intervals of so few are too narrow, and “better” or “worse” is said too often where there is nothing to tell."
 )
 ONE_SEED = "One seed alone stands behind {}: how far seeds differ there is unknown, so that a difference may be one of seeds."
 
@@ -82,7 +86,8 @@ def notes(table: Comparison) -> list[str]:
 
 def caveats(table: Comparison) -> list[str]:
     """What a reader must know before believing the table: of every table, of this one, and the plan's own."""
-    told = [OVER_IMAGES]
+    few = sorted({count for count in table.images.values() if count < FEW_IMAGES})
+    told = [OVER_IMAGES, *(OF_FEW_IMAGES.format(count) for count in few)]
     alone = [row.name for row in table.plan.rows if any(len(cell.values) == 1 for cell in table.cells[row.name].values())]
     told += [ONE_SEED.format(", ".join(f"“{name}”" for name in alone))] if alone else []
     told += [f"Not run: “{row.name}”: {row.not_run}" for row in table.plan.rows if row.not_run]
