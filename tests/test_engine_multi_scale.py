@@ -88,8 +88,11 @@ def test_memory_holds_the_sum_and_one_size(net):
 
 
 def test_a_run_tells_plain_and_multi_scale_figures_and_saves_both(config, tmp_path, capsys):
-    words = ["OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", "2", "TEST.SAVE_PREDICTIONS", "True"]
+    words = ["OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", "2"]
     command.train_net(load_config(config, words)[0])
+    assert not (tmp_path / "predictions").exists()
+    words += ["TEST.SAVE_PREDICTIONS", "True"]
+    command.train_net(load_config(config, words)[0], resume=True)  # finished, but its predictions are not there
     plain = json.loads((tmp_path / "metrics_final.json").read_text())
     assert "multi_scale" not in plain and not (tmp_path / "predictions/toy_test_TTA").exists()
     capsys.readouterr()

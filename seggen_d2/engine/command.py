@@ -81,8 +81,10 @@ def check_folder(cfg: CfgNode, run: Experiment, resume: bool) -> None:
 
 
 def _is_measured(run: Experiment) -> bool:
-    """Whether the folder tells all figures that are asked for."""
+    """Whether the folder tells all figures that are asked for, and holds the predictions."""
     metrics = run.folder / METRICS
+    if run.predictions and not all((run.predictions / test.name).is_dir() for test in run.tests):
+        return False
     return metrics.exists() and (run.multi_scale is None or "multi_scale" in read_json(metrics))
 
 
