@@ -23,13 +23,14 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the stages and their commands; run nothing")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="the recipe's variables, e.g. imgsyn 16")
     args = parser.parse_args()
+    from seggen_d2.recipes.estimate import command_line
     from seggen_d2.recipes.recipe import load_recipe
     from seggen_d2.recipes.runner import Runner
 
     output = args.output or Path("output") / Path(args.recipe).stem
     stages = load_recipe(args.recipe, output, parse_overrides(args.opts))
     if args.dry_run:
-        print("\n".join(f"{stage.name}: {' '.join(stage.command)}" for stage in stages))
+        print("\n".join(f"{stage.name}: {command_line(stage.command)}" for stage in stages))
         return
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     check_range("cores", args.cores, 1, len(available))
