@@ -169,7 +169,7 @@ def test_mask_dinos_baseline_is_upstreams_and_its_settings_differ_as_listed(name
         assert differing(configs[setting], configs["real"]) == OF_A_SETTING[setting]
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*real*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/real*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_this_packages_own_files_load_for_detectron2(path):
     cfg, ignored = load_config(path)
     assert not ignored and cfg.is_frozen()
