@@ -70,8 +70,10 @@ class Reproduction:
         return self.root / "tables" / "-".join((self.protocol.name, *self.tasks[:1], self.engine))
 
     def missing(self) -> list[str]:
-        """Files of the dataset that must be there and are not."""
-        return [name for task in self.tasks for name in self.world.missing(task)]
+        """Files of the dataset, and test sets that no stage makes, that must be there and are not."""
+        tests = [column["dataset"] for column in self.plan["columns"] if not Path(column["dataset"]).is_relative_to(self.root)]
+        lacking = [name for task in self.tasks for name in self.world.missing(task)]
+        return list(dict.fromkeys([*lacking, *(name for name in tests if not Path(name).exists())]))
 
 
 def plan_table(request: Request) -> Reproduction:
