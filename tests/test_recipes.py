@@ -171,7 +171,7 @@ def test_a_failure_ends_what_runs_beside_it(tmp_path):
         pytest.skip("one core")
     with pytest.raises(SegGenError, match="stage b failed"):
         run(tmp_path, stage("a", "time.sleep(60); f.with_name('late').touch()"), stage("b", "time.sleep(0.3); sys.exit(1)"), cores=CORES[:2])
-    assert not (tmp_path / "out/late").exists() and not (tmp_path / "out/stages/a.json").exists()
+    assert not (tmp_path / "out/late").exists() and "seconds" not in json.loads((tmp_path / "out/stages/a.json").read_text())
 
 
 def test_another_command_for_what_was_made_is_refused(tmp_path):
@@ -195,3 +195,33 @@ def test_seconds_and_memory_are_measured(tmp_path):
 def test_python_is_the_running_one(tmp_path):
     run(tmp_path, stage("a", "f.with_suffix('.exe').write_text(sys.executable)"))
     assert (tmp_path / "out/a.exe").read_text() == sys.executable
+
+
+def test_a_stage_that_was_begun_by_another_command_is_not_gone_on_with(tmp_path):
+    begun = stage("a", "raise SystemExit(1); ") | {"produces": ["made/a.txt"]}
+    (tmp_path / "out" / "made").mkdir(parents=True)
+    with pytest.raises(SegGenError, match="stage a failed"):
+        run(tmp_path, begun)
+    other = begun | {"command": begun["command"].replace("Exit(1)", "Exit(0)")}
+    with pytest.raises(SegGenError, match="stage a failed(.|\n)*exit code 0"):
+        run(tmp_path, other)  # the first left nothing, so nothing can be mixed
+    (tmp_path / "out" / "made" / "half.txt").write_text("of the second")
+    with pytest.raises(SegGenError, match="stage a in .* was made by another command(.|\n)*to make it anew, remove"):
+        run(tmp_path, begun)
+
+
+def test_a_dataset_or_config_file_named_in_a_list_is_a_stage_s_input(tmp_path):
+    file = tmp_path / "my data.yaml"
+    keys = []
+    for name in ("one", "two"):
+        file.write_text(yaml.safe_dump({"name": name}))
+        spec = {"name": "a", "command": f"train DATASETS \"['{file}','{{output}}/other.yaml']\"", "produces": []}
+        keys.append(load_recipe(recipe(tmp_path, spec), tmp_path / "out", {})[0].key)
+    assert keys[0] != keys[1]
+
+
+def test_stamps_tell_the_commit(tmp_path):
+    output = tmp_path / "out"
+    runner = Runner(load_recipe(recipe(tmp_path, stage("a")), output, {}), output, CORES[:1], commit="abc")
+    runner.run()
+    assert runner.commits() == {"a": "abc"}

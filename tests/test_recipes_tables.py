@@ -15,7 +15,7 @@ import yaml
 from seggen_d2.engine.config import load_config
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.options import parse_overrides
-from seggen_d2.recipes.estimate import command_line
+from seggen_d2.recipes.filling import command_line
 from seggen_d2.recipes.protocol import load_protocol
 from seggen_d2.recipes.reproduction import Reproduction, Request, dry_run, plan_table, reproduce
 from seggen_d2.recipes.runner import Runner
@@ -132,6 +132,12 @@ def test_a_dry_run_tells_hours_disk_and_what_is_missing():
     assert "GPU hours (A100 (80 GB))" in text and "GB of disk" in text
     assert "not there yet: datasets/ade20k/train.yaml" in text and "prepare_ade20k.py" in text
     assert "core minutes" in dry_run(planned("ablation"))
+
+
+def test_small_is_small_for_trainings_of_several_stages_too():
+    for command in commands(planned("coco", "coco", scale="small"), "train_net"):
+        stages = load_config(command[command.index("--config-file") + 1], parsed(command).overrides)[0].SEGGEN.STAGES
+        assert sum(stage["ITERATIONS"] for stage in stages) == 10
 
 
 def test_twice_the_replicas_cost_twice(tmp_path):

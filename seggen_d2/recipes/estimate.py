@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seggen_d2.foundation.options import build, load_yaml
 
+from .filling import command_line
 from .recipe import ROOM, Stage
 
 
@@ -39,12 +39,6 @@ def estimate_text(stages: Sequence[Stage]) -> str:
     used = {stage.cost.kind for stage in stages} & kinds.keys()
     facts = [f"  {name}: {kinds[name].tflops:g} TFLOP/s: {kinds[name].words.strip()}" for name in kinds if name in used]
     return "\n".join([*lines, "in all: " + (", ".join(parts) or "nothing is known of its cost"), *facts])
-
-
-def command_line(words: Sequence[str]) -> str:
-    """Words as they are typed into a shell; those that hold single quotes are put into double ones, as people do."""
-    plain = (f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in words)
-    return " ".join(plain)
 
 
 def _hours(stage: Stage, kinds: dict[str, Kind]) -> float:

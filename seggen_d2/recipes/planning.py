@@ -10,9 +10,9 @@ from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError, check_choice
 
-from .estimate import command_line
+from .filling import Filling, command_line
 from .protocol import MAIN, Column, Protocol, Row
-from .recipe import Filling, Stage, StageFile, expand, make_stage
+from .recipe import Stage, StageFile, expand, make_stage
 from .world import Evaluation, ImageSet, Segmenter, World
 
 METRICS = "metrics_final.json"
@@ -146,11 +146,14 @@ class Planner:
         name = f"{row.model.replace(' ', '-')}-{row.run or row.setting}-seed{seed}"
         folder, banks = f"runs/{engine}/{name}", [self._bank(bank, row, task) for bank in row.banks]
         run = (self.root / task / folder).as_posix()
-        words = ["--config-file", config, "--resume", "OUTPUT_DIR", run, "SEED", str(seed), *self._common(task, segmenter, engine, self.world.file.test)]
+        goes_on = ["--resume"] if engine == "detectron2" else []  # the other goes on by itself, and refuses another config
+        words = ["--config-file", config, *goes_on, "OUTPUT_DIR", run, "SEED", str(seed), *self._common(task, segmenter, engine, self.world.file.test)]
+        words += self.world.file.of_settings.get(row.setting, ())
         words += ["SEGGEN.BANKS", _listed((self.root / task / "banks" / bank).as_posix() for bank in row.banks)] if banks else []
         needs = [*banks, *self.world.file.train.needs, *self.world.file.test.needs]
-        return self._add(StageFile(f"train-{engine}-{name}", self._command(engine, words), [f"{folder}/{METRICS}"], needs, self.world.file.cores,
-                                   cost=segmenter.cost(row.setting)), task, engine), run
+        produces = [f"{folder}/{METRICS}", f"{folder}/predictions/{self.world.file.test.name}"]
+        spec = StageFile(f"train-{engine}-{name}", self._command(engine, words), produces, needs, self.world.file.cores, cost=segmenter.cost(row.setting))
+        return self._add(spec, task, engine), run
 
     def _bank(self, bank: str, row: Row, task: str) -> str:
         """The stage that makes a bank; the annotator's needs a model trained on real data."""
@@ -169,8 +172,9 @@ class Planner:
         options = [*evaluation.options, "DATASETS.TEST", f"['{images.name}']"] if evaluation.test else list(evaluation.options)
         words = ["--config-file", config, "--eval-only", "OUTPUT_DIR", f"{folder}/{name}", *self._common(task, segmenter, self.engine, images), *options,
                  "MODEL.WEIGHTS", folder]
+        place = f"{Path(folder).relative_to(self.root / task).as_posix()}/{name}"
         spec = StageFile(training.removeprefix(f"{task}.").replace("train-", f"{name}-", 1), self._command(self.engine, words),
-                         [f"{Path(folder).relative_to(self.root / task).as_posix()}/{name}/{METRICS}"],
+                         [f"{place}/{METRICS}", f"{place}/predictions/{images.name}{evaluation.ending}"],
                          [training.removeprefix(f"{task}."), *images.needs], self.world.file.cores)
         return self._add(spec, task, self.engine)
 
@@ -194,8 +198,9 @@ class Planner:
     def _known(self, name: str) -> Evaluation:
         check_choice(f"an evaluation of {self.world.file.name}", name, self.world.file.evaluations)
         evaluation = self.world.file.evaluations[name]
-        if evaluation.given and not self.world.values.get(evaluation.given):
-            raise SegGenError(f"the table {self.protocol.name} needs more on {self.world.file.name}", expected=f"the variable {evaluation.given}",
+        lacking = [variable for variable in evaluation.given if not self.world.values.get(variable)]
+        if lacking:
+            raise SegGenError(f"the table {self.protocol.name} needs more on {self.world.file.name}", expected=f"values of {', '.join(lacking)}",
                               found="none", remedy=evaluation.remedy)
         return evaluation
 

@@ -11,9 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from seggen_d2.foundation.errors import SegGenError, nearest
+from seggen_d2.foundation.errors import SegGenError, check_range, nearest
 from seggen_d2.foundation.options import build, load_yaml
 from seggen_d2.foundation.seeds import fingerprint
+
+from .filling import Filling
 
 ROOM = Path(str(resources.files(__package__)))
 
@@ -177,38 +179,8 @@ def make_stage(spec: StageFile, values: Mapping[str, Any], output: Path, before:
     texts = [" ".join(command), *(before[name].key for name in needs), *(_config_text(word, output) for word in command)]
     produces = [output / filled.text(p) for p in spec.produces]
     cores, key = int(filled.text(str(spec.cores))), fingerprint("\n".join(texts).encode())
-    cost = spec.cost.times(float(values[spec.cost.per])) if spec.cost.per else spec.cost
+    cost = spec.cost.times(check_range(spec.cost.per, values[spec.cost.per], 0, 10**12)) if spec.cost.per else spec.cost
     return Stage(prefix + filled.text(spec.name), command, produces, needs, cores, key, cost)
-
-
-@dataclass(frozen=True)
-class Filling:
-    """Fills ``{variables}`` in; ``where`` names what is filled, for errors."""
-
-    values: Mapping[str, Any]
-    where: str
-
-    def text(self, text: str) -> str:
-        """``text`` with each ``{name}`` replaced.
-
-        Raises:
-            SegGenError: a name is no variable, or a brace stands alone.
-        """
-        try:
-            return text.format(**self.values)
-        except (IndexError, ValueError, AttributeError) as error:
-            raise SegGenError(f"{self.where} cannot be filled in", expected="{NAME} of a variable; {{ and }} stand for braces", found=text,
-                              remedy="write braces that are no variable's twice") from error
-        except KeyError as error:
-            raise SegGenError(f"{self.where} names an unknown variable {error}", remedy=nearest(str(error), self.values)) from error
-
-    def words(self, words: list[str]) -> list[str]:
-        """Each word filled; a word ``{name}`` of a list becomes the list's words, filled too."""
-        found: list[str] = []
-        for word in words:
-            value = self.values.get(word[1:-1]) if word[:1] == "{" else None
-            found += self.words([str(item) for item in value]) if isinstance(value, (list, tuple)) else [self.text(word)]
-        return found
 
 
 def _matching(pattern: str, before: Mapping[str, Stage], stage: str, where: str) -> list[str]:
@@ -220,7 +192,7 @@ def _matching(pattern: str, before: Mapping[str, Stage], stage: str, where: str)
 
 
 def _config_text(word: str, output: Path) -> str:
-    """The values of a config file named in a command, its base's with them: changing one makes the stage another one."""
-    path = Path(word)
-    is_config = path.suffix in (".yaml", ".yml") and not path.is_relative_to(output) and path.is_file()
-    return json.dumps(load_yaml(path), sort_keys=True, default=str) if is_config else ""
+    """The values of the YAML files named in a word, their bases' with them: changing one makes the stage another one."""
+    paths = [Path(name) for name in re.findall(r"[^'\",\[\]]+\.ya?ml\b", word)]
+    configs = [path for path in paths if not path.is_relative_to(output) and path.is_file()]
+    return "".join(json.dumps(load_yaml(path), sort_keys=True, default=str) for path in configs)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
 
-from .estimate import command_line, estimate_text
+from .checkout import commit
+from .estimate import estimate_text
+from .filling import command_line
 from .planning import ENGINES, Planner
 from .protocol import Protocol, load_protocol
-from .recipe import Stage
+from .recipe import Cost, Stage
 from .runner import Runner
 from .world import World, load_world
 
@@ -88,7 +90,8 @@ def plan_table(request: Request) -> Reproduction:
     world = load_world(dataset, request.scale, request.values)
     engine = check_choice("--engine", request.engine, ("auto", *ENGINES))
     engine = ("detectron2" if find_spec("detectron2") else "transformers") if engine == "auto" else engine
-    short = Path(dataset).name if world.scale == next(iter(world.file.scales)) else f"{Path(dataset).name}-{world.scale}"
+    is_first = world.scale == next(iter(world.file.scales))  # the others' costs are not known
+    short = Path(dataset).name if is_first else f"{Path(dataset).name}-{world.scale}"
     root = Path(request.output) if request.output else OUTPUT / short
     planner = Planner(protocol, world, root, engine, request.seeds, request.task, request.classes)
     rows = planner.plan()
@@ -99,7 +102,8 @@ def plan_table(request: Request) -> Reproduction:
     facts = {"format": PLAN_FORMAT, "name": protocol.name, "title": f"{protocol.title} ({world.file.description})", "source": protocol.source,
              "dataset": dataset, "scale": world.scale, "engine": engine, "commit": commit(), "command": request.command, **rows}
     tasks = tuple(dict.fromkeys((planner.task, *(row.task for row in protocol.rows if row.task))))
-    return Reproduction(protocol, world, engine, root, planner.stages, facts, tasks)
+    stages = planner.stages if is_first else [replace(stage, cost=Cost()) for stage in planner.stages]
+    return Reproduction(protocol, world, engine, root, stages, facts, tasks)
 
 
 def dry_run(made: Reproduction) -> str:
@@ -129,8 +133,9 @@ def reproduce(made: Reproduction, cores: Sequence[int], *, replicates: int = 100
     if lacking:
         raise SegGenError(f"the table {made.protocol.name} needs {made.world.file.description}, which is not there", expected=", ".join(lacking),
                           found="no such file", remedy=f"prepare it: {made.world.file.prepare}")
-    write_json(made.folder / "plan.json", made.plan)
-    Runner(made.stages, made.root, list(cores)).run()
+    runner = Runner(made.stages, made.root, list(cores), commit=made.plan["commit"])
+    runner.run()
+    write_json(made.folder / "plan.json", {**made.plan, "notes": [*made.plan["notes"], *_other_commits(runner, made.plan["commit"])]})
     command = [sys.executable, "tools/make_table.py", "--plan", str(made.folder / "plan.json"), "--output", str(made.folder), "--replicates", str(replicates)]
     code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(len(cores))}).returncode
     if code:
@@ -139,14 +144,9 @@ def reproduce(made: Reproduction, cores: Sequence[int], *, replicates: int = 100
     return made.folder
 
 
-def commit() -> str:
-    """The commit that is checked out, ``+ changes`` where files differ from it; "" outside of a checkout."""
-    def git(*words: str) -> str:
-        found = subprocess.run(["git", *words], capture_output=True, text=True, cwd=Path(__file__).parent)
-        return found.stdout.strip() if found.returncode == 0 else ""
-
-    try:
-        head = git("rev-parse", "HEAD")
-        return head + (" + changes" if head and git("status", "--porcelain", "--untracked-files=no") else "")
-    except OSError:
-        return ""
+def _other_commits(runner: Runner, commit: str) -> list[str]:
+    """A note of the stages that were made at another commit than the table."""
+    others = {name: made_at for name, made_at in runner.commits().items() if made_at != commit}
+    names = {made_at: ", ".join(name for name, other in others.items() if other == made_at) for made_at in sorted({*others.values()})}
+    told = "; ".join(f"{made_at or 'unknown'}: {stages}" for made_at, stages in names.items())
+    return [f"The commit above is that of the table; these stages were made at another one: {told}."] if others else []

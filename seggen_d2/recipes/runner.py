@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json, write_json
 
+from .filling import command_line
 from .recipe import Stage
 
 POLL_SECONDS = 0.5
@@ -40,11 +41,13 @@ class Runner:
         stages: as :func:`load_recipe` gives them.
         output: stamps go to ``output/stages``, logs to ``output/logs``.
         cores: CPU numbers to use; a stage is pinned to its own.
+        commit: what the stages' stamps say of the package's version.
     """
 
     stages: list[Stage]
     output: Path
     cores: list[int]
+    commit: str = ""
     running: list[_Running] = field(default_factory=list)
     peak_total: int = 0
     before: dict = field(default_factory=dict)
@@ -103,20 +106,28 @@ class Runner:
         return read_json(path, "stage stamp") if path.exists() else {}
 
     def _done(self, stage: Stage) -> bool:
-        return self._stamp(stage).get("key") == stage.key and all(p.exists() for p in stage.produces)
+        stamp = self._stamp(stage)
+        return "seconds" in stamp and stamp["key"] == stage.key and all(p.exists() for p in stage.produces)
 
     def _check_stamps(self) -> None:
+        """What lies in a stage's folders was made by its command; one that was begun has a stamp, too, and may have left nothing."""
         for stage in self.stages:
             stamp = self._stamp(stage)
-            if stamp and stamp["key"] != stage.key:
+            kept = "seconds" in stamp or any(place.parent.is_dir() and any(place.parent.iterdir()) for place in stage.produces)
+            if stamp and stamp["key"] != stage.key and kept:
                 raise SegGenError(f"stage {stage.name} in {self.output} was made by another command, config or input",
-                                  expected=" ".join(stage.command), found=" ".join(stamp["command"]),
-                                  remedy="use another --output, or remove this one")
+                                  expected=command_line(stage.command), found=command_line(stamp["command"]),
+                                  remedy=f"use another --output; or, to make it anew, remove {self._stamp_path(stage)} and what the stage made: "
+                                  + ", ".join(str(place.parent) for place in stage.produces[:1]))
 
     def rows(self) -> list[dict]:
         """Measured stages, in order."""
         stamps = [self._stamp(stage) for stage in self.stages]
-        return [{k: s[k] for k in ("name", "seconds", "peak_rss_mb", "cores")} for s in stamps if s]
+        return [{k: s[k] for k in ("name", "seconds", "peak_rss_mb", "cores")} for s in stamps if "seconds" in s]
+
+    def commits(self) -> dict[str, str]:
+        """The commit that each stage was made at, "" where it is not known."""
+        return {stage.name: self._stamp(stage).get("commit", "") for stage in self.stages}
 
     def _write_summary(self) -> None:
         seconds = self.before["wall_seconds"] + time.monotonic() - self.began
@@ -140,6 +151,7 @@ class Runner:
     def _start(self, stage: Stage, cores: list[int]) -> _Running:
         log = self.output / "logs" / f"{stage.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._stamp_path(stage), self._facts(stage))
         command = [sys.executable if word == "python" else word for word in stage.command]
         threads = {"OMP_NUM_THREADS": str(len(cores)), "OMP_WAIT_POLICY": "passive"} if stage.cores else {}
         environment = {**os.environ, **threads, "PYTHONUNBUFFERED": "1"}
@@ -164,15 +176,19 @@ class Runner:
             raise SegGenError(f"stage {job.stage.name} failed with exit code {job.process.returncode}",
                               expected=", ".join(missing) or "exit code 0", found="\n    " + "\n    ".join(tail),
                               remedy=f"mend what its log ({job.log}) names; the same command goes on from there")
-        write_json(self._stamp_path(job.stage), {
-            "name": job.stage.name, "key": job.stage.key, "command": job.stage.command, "cores": len(job.cores),
-            "seconds": round(time.monotonic() - job.began, 1), "peak_rss_mb": round(job.peak / 1e6)})
+        measured = {"cores": len(job.cores), "seconds": round(time.monotonic() - job.began, 1), "peak_rss_mb": round(job.peak / 1e6)}
+        write_json(self._stamp_path(job.stage), {**self._facts(job.stage), **measured})
+
+    def _facts(self, stage: Stage) -> dict:
+        return {"name": stage.name, "key": stage.key, "command": stage.command, "commit": self.commit}
 
     def _stop(self) -> None:
         """End what still runs; every tool goes on from its own state when it is started again."""
         for job in self.running:
-            for child in psutil.Process(job.process.pid).children(recursive=True) if job.process.poll() is None else []:
-                child.terminate()
+            with suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(job.process.pid).children(recursive=True):
+                    with suppress(psutil.NoSuchProcess):
+                        child.terminate()
             job.process.terminate()
         for job in self.running:
             job.process.wait()

@@ -10,7 +10,8 @@ from typing import Any
 from seggen_d2.foundation.errors import SegGenError, check_choice, nearest
 from seggen_d2.foundation.options import build, load_yaml
 
-from .recipe import ROOM, Cost, Filling, StageFile, chosen, read_recipe
+from .filling import Filling
+from .recipe import ROOM, Cost, StageFile, chosen, read_recipe
 
 OWN = "own"  # the world of datasets that have none of their own
 
@@ -59,13 +60,13 @@ class Evaluation:
         options: KEY VALUE words of ``train_net.py --eval-only``.
         test: other images; None takes the usual ones.
         ending: of the predictions' folder, as the engines have it.
-        given: a variable that must be given, as it has no default; ``remedy`` tells what to give.
+        given: variables that must be given, as they have no default; ``remedy`` tells what to give.
     """
 
     options: tuple[str, ...] = ()
     test: ImageSet | None = None
     ending: str = ""
-    given: str = ""
+    given: tuple[str, ...] = ()
     remedy: str = ""
 
 
@@ -86,6 +87,7 @@ class WorldFile:
         objects: the dataset's file that a panoptic model's objects are scored against; "" is the things of its panoptic truth.
         settings: what settings are called in names of configs, where it differs.
         options: KEY VALUE words of every training and evaluation. cores: of each, as :class:`StageFile` has it.
+        of_settings: KEY VALUE words of trainings of one setting.
         evaluations: by the names that protocols use, :class:`Evaluation`.
         notes: sentences below each table of this world.
     """
@@ -107,6 +109,7 @@ class WorldFile:
     objects: str = ""
     settings: dict = field(default_factory=dict)
     options: tuple[str, ...] = ()
+    of_settings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     cores: int | str = 1
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
