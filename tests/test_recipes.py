@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -225,3 +229,44 @@ def test_stamps_tell_the_commit(tmp_path):
     runner = Runner(load_recipe(recipe(tmp_path, stage("a")), output, {}), output, CORES[:1], commit="abc")
     runner.run()
     assert runner.commits() == {"a": "abc"}
+
+
+def runner_script(folder: Path, *stages: dict) -> list[str]:
+    """A command that runs a recipe by itself."""
+    path = recipe(folder, *stages)
+    code = (f"from pathlib import Path; from seggen_d2.recipes.recipe import load_recipe; from seggen_d2.recipes.runner import Runner; "
+            f"Runner(load_recipe({path!r}, Path({str(folder / 'out')!r}), {{}}), Path({str(folder / 'out')!r}), {CORES[:1]}).run()")
+    return [sys.executable, "-c", code]
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"no {path}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT"])
+def test_a_stopped_run_ends_its_stages(tmp_path, how):
+    pid = "pathlib.Path(sys.argv[1]).with_name('pid').write_text(str(os.getpid())); "
+    running = subprocess.Popen(runner_script(tmp_path, stage("a", f"import os; {pid}time.sleep(120)")), stderr=subprocess.DEVNULL)
+    wait_for(tmp_path / "out" / "pid")
+    time.sleep(0.2)
+    running.send_signal(getattr(signal, how))
+    assert running.wait(30) != 0
+    number = int((tmp_path / "out" / "pid").read_text())
+    assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+
+
+def test_no_other_run_begins_while_a_stage_of_a_killed_one_works(tmp_path):
+    pytest.importorskip("fcntl")
+    pid = "pathlib.Path(sys.argv[1]).with_name('pid').write_text(str(os.getpid())); "
+    waits = stage("a", f"import os; {pid}time.sleep(120)")
+    running = subprocess.Popen(runner_script(tmp_path, waits), stderr=subprocess.DEVNULL)
+    wait_for(tmp_path / "out" / "pid")
+    time.sleep(0.2)
+    running.kill()
+    running.wait()
+    with pytest.raises(SegGenError, match="a stage of one that was killed"):
+        run(tmp_path, waits)
+    os.kill(int((tmp_path / "out" / "pid").read_text()), signal.SIGKILL)

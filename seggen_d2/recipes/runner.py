@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json, write_json
+from seggen_d2.foundation.stopping import stop_noted
 
 from .filling import command_line
 from .recipe import Stage
@@ -52,6 +54,8 @@ class Runner:
     peak_total: int = 0
     before: dict = field(default_factory=dict)
     began: float = 0.0
+    locks: list[int] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> list[dict]:
         """Run everything that is not done; returns a row ``{name, seconds, peak_rss_mb, cores}`` a stage.
@@ -60,7 +64,7 @@ class Runner:
             SegGenError: a stage failed (the end of its log is shown), or was made by another command; or another run works in the folder.
         """
         self._check_stamps()
-        with _alone(self.output):
+        with _alone(self.output) as self.locks, stop_noted() as self.stopped:
             return self._run()
 
     def _run(self) -> list[dict]:
@@ -79,6 +83,8 @@ class Runner:
         announced: set[str] = set()
         shown, refresh = 0.0, 1.0 if sys.stderr.isatty() else 30.0  # seconds
         while len(announced) < len(self.stages):
+            if self.stopped.is_set():
+                raise KeyboardInterrupt
             self._start_ready()
             self._measure()
             for job in [job for job in self.running if job.process.poll() is not None]:
@@ -156,7 +162,7 @@ class Runner:
         threads = {"OMP_NUM_THREADS": str(len(cores)), "OMP_WAIT_POLICY": "passive"} if stage.cores else {}
         environment = {**os.environ, **threads, "PYTHONUNBUFFERED": "1"}
         with open(log, "ab") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, pass_fds=self.locks)
         if stage.cores and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, cores)
         return _Running(stage, process, cores, time.monotonic(), log)
@@ -195,8 +201,12 @@ class Runner:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder while this one works there; the lock ends with its process. Nothing is kept out on Windows."""
+def _alone(folder: Path) -> Iterator[list[int]]:
+    """Keep other runs out of a folder while this one works there. Nothing is kept out on Windows.
+
+    Yields:
+        File descriptors to pass on to processes: the lock ends with the last that has them, be this one killed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as file:
         try:
@@ -204,11 +214,12 @@ def _alone(folder: Path) -> Iterator[None]:
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except ImportError:
-            pass
+            yield []
         except OSError as error:
-            raise SegGenError(f"another run works in {folder}", expected="one at a time", found=f"its lock {file.name} is held",
-                              remedy="wait for it, or give another --output") from error
-        yield
+            raise SegGenError(f"another run works in {folder}, or a stage of one that was killed", expected="one at a time",
+                              found=f"its lock {file.name} is held", remedy="wait for it, or give another --output") from error
+        else:
+            yield [file.fileno()]
 
 
 def _tree_rss(pid: int) -> int:
