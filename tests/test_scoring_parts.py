@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -22,6 +24,9 @@ from seggen_d2.scoring.feature_models import load_image_model, side_of
 from seggen_d2.scoring.layouts import compared, mean_iou, nearest_layouts
 from seggen_d2.scoring.nearest import among_themselves, evenly, nearest
 from seggen_d2.scoring.photos import lists, matrix, thumbnails
+from seggen_d2.scoring.samples import Real
+from seggen_d2.sources import load_dataset
+from seggen_d2.sources.toy_folder import write_toy_folder
 
 
 def test_names_are_found_in_the_plural_by_synonyms_and_the_longest_first():
@@ -142,3 +147,26 @@ def test_other_models_are_refused(tmp_path):
     with pytest.raises(SegGenError, match="takes no images"):
         load_image_model(tmp_path)
     assert side_of({}) == 224 and side_of({"size": {"shortest_edge": 256}, "crop_size": 224}) == 224 and side_of({"size": {"shortest_edge": 256}}) == 256
+
+
+@pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])
+def test_real_data_whose_labels_were_corrected_are_other_data(task, tmp_path):
+    file = write_toy_folder(tmp_path, "train", 3, size=32, task=task)
+    before = Real(load_dataset(file)).print
+    assert before == Real(load_dataset(file)).print
+    source = load_dataset(file)
+    if task == "semantic":
+        Image.new("L", (32, 32), 1).save(source.records()[0]["sem_seg_file_name"])
+    else:
+        values = json.loads(source.json.read_text())
+        values["annotations"] = values["annotations"][:-1] + [{**values["annotations"][-1], **_other_class(values["annotations"][-1])}]
+        source.json.write_text(json.dumps(values))
+    assert Real(load_dataset(file)).print != before
+
+
+def _other_class(annotation: dict) -> dict:
+    """Of an object, or of a panoptic entry's first segment."""
+    if "segments_info" not in annotation:
+        return {"category_id": 1 if annotation["category_id"] != 1 else 2}
+    first, *others = annotation["segments_info"]
+    return {"segments_info": [{**first, "category_id": 1 if first["category_id"] != 1 else 2}, *others]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -160,8 +162,8 @@ class Real:
 
     @cached_property
     def print(self) -> str:
-        """16 hexadecimal digits over the dataset's name and image ids."""
-        return fingerprint(json_bytes([self.source.name, *self.ids]))
+        """16 hexadecimal digits over the dataset's name, image ids, labels in its JSON, and the sizes of its photos and masks in bytes."""
+        return fingerprint(json_bytes([self.source.name, *map(_told, self.records)]))
 
     @cached_property
     def places_by_name(self) -> dict[str, int]:
@@ -171,6 +173,13 @@ class Real:
             for name in names_of(record):
                 found.setdefault(name, place)
         return found
+
+
+def _told(record: dict[str, Any]) -> list[Any]:
+    """What changes when a record's photo or labels do, short of reading them."""
+    files = [record["file_name"], *(record[key] for key in MASK_FILE.values() if key in record)]
+    labels = [record.get(key) for key in ("segments_info", "annotations")]
+    return [str(record["image_id"]), *map(os.path.getsize, files), fingerprint(json.dumps(labels, sort_keys=True, default=str).encode())]
 
 
 def batches(records: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
