@@ -167,6 +167,6 @@ def test_real_data_whose_labels_were_corrected_are_other_data(task, tmp_path):
 def _other_class(annotation: dict) -> dict:
     """Of an object, or of a panoptic entry's first segment."""
     if "segments_info" not in annotation:
-        return {"category_id": 1 if annotation["category_id"] != 1 else 2}
+        return {"category_id": 5 if annotation["category_id"] != 5 else 6}
     first, *others = annotation["segments_info"]
     return {"segments_info": [{**first, "category_id": 1 if first["category_id"] != 1 else 2}, *others]}
