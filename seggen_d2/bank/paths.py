@@ -5,54 +5,14 @@ from __future__ import annotations
 import functools
 import io
 import os
-import threading
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from iopath.common.file_io import PathHandler, PathManager
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes
 
-from .format import check_name
-
-if TYPE_CHECKING:
-    from .reader import Bank
-
-PREFIX = "bank://"
-_open_banks: dict[str, Bank] = {}
-_lock = threading.Lock()
-
-
-def register_bank(bank: Bank) -> None:
-    """Make ``bank://NAME/...`` lead to ``bank``; an earlier opening of the same folder is replaced.
-
-    Raises:
-        SegGenError: another folder is open under the name.
-    """
-    check_name(bank.name, "the name of a bank")
-    with _lock:
-        other = _open_banks.get(bank.name)
-        if other is not None and other.root != bank.root:
-            raise SegGenError(
-                f"two banks are called {bank.name}",
-                expected=f"the one at {other.root}",
-                found=f"one at {bank.root}",
-                remedy='give the second another name: Bank(root, name="...")',
-            )
-        _open_banks[bank.name] = bank
-
-
-def forget_bank(bank: Bank) -> None:
-    """The inverse of :func:`register_bank`."""
-    with _lock:
-        if _open_banks.get(bank.name) is bank:
-            del _open_banks[bank.name]
-
-
-def free_name(wanted: str, root: os.PathLike | str, suffix: str) -> str:
-    """``wanted``, or ``wanted-suffix`` where another folder than ``root`` is open under it."""
-    other = _open_banks.get(wanted)
-    return wanted if other is None or other.root == root else f"{wanted}-{suffix}"
+from .open_banks import PREFIX, find_member, is_open
 
 
 def open_member(path: str | os.PathLike) -> bytes:
@@ -64,22 +24,8 @@ def open_member(path: str | os.PathLike) -> bytes:
     path = os.fspath(path)
     if not path.startswith(PREFIX):
         return read_bytes(path)
-    bank, key, kind = _resolve(path)
+    bank, key, kind = find_member(path)
     return bank.read(key, kind, check=bank.check)
-
-
-def _resolve(path: str) -> tuple[Bank, str, str]:
-    name, _, member = path[len(PREFIX) :].partition("/")
-    key, _, kind = member.rpartition(".")
-    bank = _open_banks.get(name)
-    if bank is None:
-        raise SegGenError(
-            f"{path} leads to a bank that is not open",
-            expected="one of: " + (", ".join(_open_banks) or "none is open"),
-            found=name,
-            remedy="open it with Bank(root); in a spawned worker, hand it over with the dataset",
-        )
-    return bank, key, kind
 
 
 class BankPathHandler(PathHandler):
@@ -102,12 +48,12 @@ class BankPathHandler(PathHandler):
 
     def _isfile(self, path: str, **kwargs: Any) -> bool:
         self._check_kwargs(kwargs)
-        bank, key, kind = _resolve(path)
+        bank, key, kind = find_member(path)
         return bank.holds(key, kind)
 
     def _isdir(self, path: str, **kwargs: Any) -> bool:
         self._check_kwargs(kwargs)
-        return path[len(PREFIX) :].rstrip("/") in _open_banks
+        return is_open(path[len(PREFIX) :].rstrip("/"))
 
     def _exists(self, path: str, **kwargs: Any) -> bool:
         return self._isdir(path, **kwargs) or self._isfile(path, **kwargs)

@@ -16,7 +16,7 @@ from seggen_d2.foundation.seeds import fingerprint
 
 from .format import KINDS, Rejection, index_name, record_parts, tar_name
 from .info import read_info
-from .paths import forget_bank, free_name, register_bank
+from .open_banks import forget_bank, free_name, register_bank
 from .store import locate, open_store
 from .table import Row
 from .table_build import open_table
