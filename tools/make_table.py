@@ -17,7 +17,7 @@ from seggen_d2.foundation.cli import run_command
 
 EXAMPLES = """
 examples:
-  python tools/make_table.py --plan output/reproduce/toy/tables/ablation/plan.json --output output/reproduce/toy/tables/ablation
+  python tools/make_table.py --plan output/reproduce/toy/tables/ablation-semantic-transformers/plan.json --output tables/again
   python tools/make_table.py --plan plan.json --output tables/mine --partial --replicates 200
 """
 

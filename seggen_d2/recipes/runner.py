@@ -121,8 +121,9 @@ class Runner:
             stamp = self._stamp(stage)
             kept = "seconds" in stamp or any(place.parent.is_dir() and any(place.parent.iterdir()) for place in stage.produces)
             if stamp and stamp["key"] != stage.key and kept:
-                raise SegGenError(f"stage {stage.name} in {self.output} was made by another command, config or input",
-                                  expected=command_line(stage.command), found=command_line(stamp["command"]),
+                ours, theirs = command_line(stage.command), command_line(stamp["command"])
+                found = theirs if theirs != ours else "the same words, when a config or dataset file that they name, or an earlier stage, was another"
+                raise SegGenError(f"stage {stage.name} in {self.output} was made by another command, config or input", expected=ours, found=found,
                                   remedy=f"use another --output; or, to make it anew, remove {self._stamp_path(stage)} and what the stage made: "
                                   + ", ".join(str(place.parent) for place in stage.produces[:1]))
 

@@ -166,5 +166,6 @@ def _without_files(row: Row, run: Run) -> Iterator[Missing]:
 
 def _are_missing(missing: Sequence[Missing], plan: Plan) -> SegGenError:
     make = f"make them: {plan.command}" if plan.command else "train and evaluate them"
+    make += " (where only some images lack predictions, remove their folder first)" if any("images without" in one.what for one in missing) else ""
     return SegGenError(f"{len(missing)} runs of table {plan.name!r} are missing, or their predictions are", expected="finished runs and their predictions",
                        found="".join(f"\n    {one}" for one in missing), remedy=f"{make}; or --partial writes the table without them")
