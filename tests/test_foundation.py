@@ -17,7 +17,7 @@ import pytest
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import read_json, write_aside, write_json
-from seggen_d2.foundation.options import build, load_yaml, parse_overrides
+from seggen_d2.foundation.options import build, load_yaml, parse_overrides, read_yaml
 from seggen_d2.foundation.seeds import derive_seed, unit_float
 from seggen_d2.foundation.stopping import end_with_parent, stop_noted
 
@@ -145,3 +145,13 @@ def test_a_process_ends_with_the_killed_one_that_started_it(tmp_path):
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.01)
     assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb: {c: 1, d: 2}\na: 2\n", "b: {c: 1, c: 2}\n", "- {c: 1, c: 2}\n"])
+def test_a_key_that_stands_twice_is_told(tmp_path, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(SegGenError, match="names the key '[ac]' twice(.|\n)*again in line [13]"):
+        read_yaml(path)
+    path.write_text("a: {c: 1}\nb: {c: 1}\n")
+    assert read_yaml(path) == {"a": {"c": 1}, "b": {"c": 1}}

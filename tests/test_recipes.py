@@ -270,3 +270,13 @@ def test_no_other_run_begins_while_a_stage_of_a_killed_one_works(tmp_path):
     with pytest.raises(SegGenError, match="a stage of one that was killed"):
         run(tmp_path, waits)
     os.kill(int((tmp_path / "out" / "pid").read_text()), signal.SIGKILL)
+
+
+def test_a_dataset_s_list_of_images_is_a_stage_s_input(tmp_path):
+    (tmp_path / "train.yaml").write_text("files: train.txt\n")
+    keys = []
+    for names in ("a\nb\n", "a\n"):
+        (tmp_path / "train.txt").write_text(names)
+        spec = {"name": "a", "command": f"train {tmp_path / 'train.yaml'}", "produces": []}
+        keys.append(load_recipe(recipe(tmp_path, spec), tmp_path / "out", {})[0].key)
+    assert keys[0] != keys[1]

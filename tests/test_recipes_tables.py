@@ -15,15 +15,17 @@ import yaml
 from seggen_d2.engine.config import load_config
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.options import parse_overrides
+from seggen_d2.recipes import reproduction
 from seggen_d2.recipes.filling import command_line
 from seggen_d2.recipes.protocol import load_protocol
 from seggen_d2.recipes.reproduction import Reproduction, Request, dry_run, plan_table, reproduce
 from seggen_d2.recipes.runner import Runner
+from seggen_d2.sources.toy_folder import write_toy_folder
 
 ROOT = Path(__file__).parents[1]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 TABLES = ("ablation", "ade20k", "coco", "synthetic-only", "unseen")
-UNSEEN = {"unseen": "datasets/other/dataset.yaml", "unseen_name": "other"}
+UNSEEN = {"unseen": "datasets/other/dataset.yaml"}
 PLANNED = [("ablation", "toy", "small"), ("ade20k", "toy", "small"), ("coco", "toy", "small"), ("synthetic-only", "toy", "small"), ("unseen", "toy", "small"),
            ("ablation", "camvid", "small"), ("synthetic-only", "camvid", "small"), ("ablation", "ade20k", "paper"), ("ade20k", "ade20k", "paper"),
            ("ade20k", "ade20k", "small"), ("ablation", "coco", "paper"), ("coco", "coco", "paper"), ("coco", "coco", "small")]
@@ -186,6 +188,40 @@ def test_a_wrong_word_is_told(request_, message):
         plan_table(Request(*request_))
 
 
+@pytest.mark.parametrize(("values", "message"), [
+    ({"scenes": "many"}, "variable scenes has the wrong type(.|\n)*int, such as 32"),
+    ({"train_options": "[SOLVER.MAX_ITER,4]"}, "variable train_options has the wrong type(.|\n)*write lists as"),
+    ({"imgsyn": 2.5}, "variable imgsyn has the wrong type"),
+])
+def test_a_value_of_another_type_is_told_before_anything_runs(values, message):
+    with pytest.raises(SegGenError, match=message):
+        planned("ablation", values=values)
+
+
+def test_classes_that_are_of_no_use_or_none_are_told(tmp_path):
+    with pytest.raises(SegGenError, match="--classes is of no use for this table"):
+        planned("ablation", classes=("car",))
+    write_toy_folder(tmp_path / "semantic" / "data" / "test", "test", 1)
+    planned("synthetic-only", output=str(tmp_path), classes=("car",))
+    with pytest.raises(SegGenError, match="--classes: a category is not known(.|\n)*did you mean 'car'"):
+        planned("synthetic-only", output=str(tmp_path), classes=("carr",))
+
+
+def test_an_engine_that_is_not_installed_is_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "find_spec", lambda name: None)
+    with pytest.raises(SegGenError, match="the engine is not installed"):
+        reproduce(planned("ablation", engine="detectron2", output=str(tmp_path)), [0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_name_of_unseen_images_is_what_their_file_says(tmp_path):
+    file = tmp_path / "other.yaml"
+    file.write_text("name: at_night\nimages: x\n")
+    made = planned("unseen", "ade20k", values={"unseen": str(file)})
+    assert made.plan["rows"][0]["runs"][0]["predictions"]["mIoU unseen"].endswith("/unseen/predictions/at_night")
+    assert any("['at_night']" in command for command in commands(made, "train_net"))
+
+
 def test_a_variable_that_the_dataset_has_not_is_told():
     with pytest.raises(SegGenError, match="no variable 'scnes'(.|\n)*did you mean 'scenes'"):
         planned("ablation", values={"scnes": 3})
@@ -241,6 +277,12 @@ def test_a_prepared_dataset_of_one_s_own_is_a_world(tmp_path):
     assert made.tasks == ("panoptic",) and made.plan["columns"][0]["figure"] == "PQ"
     assert made.plan["rows"][0]["runs"][0]["predictions"]["PQ"].endswith("/predictions/mine_val")
     assert json.dumps(made.plan)
+    assert made.world.scale == "paper" and not any("mean nothing" in note for note in made.plan["notes"])
+    (folder / "text2mask.yaml").write_text("base: toy\n")  # as --small writes it
+    assert planned("ablation", str(folder)).world.scale == "small"
+    assert any("mean nothing" in note for note in planned("ablation", str(folder)).plan["notes"])
+    with pytest.raises(SegGenError, match="--scale for .* is not known"):
+        planned("ablation", str(folder), scale="paper")
 
 
 # -- the smallest table, from end to end -----------------------------------------------------------------------------

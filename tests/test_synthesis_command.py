@@ -51,3 +51,9 @@ def test_arguments_that_do_not_fit_are_told(config, tmp_path, words, message):
 def test_a_url_that_lost_a_slash_is_told(config):
     with pytest.raises(SegGenError, match="no folder, and no URL"):
         synthesize("imgsyn", config, [], "s3:/bucket/bank")
+
+
+def test_a_bank_whose_samples_were_all_rejected_is_no_success(config, tmp_path):
+    for _ in range(2):  # nor is it when it is asked for again
+        with pytest.raises(SegGenError, match="every sample of the bank .* was rejected(.|\n)*0 samples, 12 rejected(.|\n)*unsure colours"):
+            synthesize("masksyn", config, ["quality.max_unsure", "0.0"], str(tmp_path / "bank"))

@@ -25,7 +25,7 @@ from seggen_d2.foundation.options import parse_overrides
 
 EXAMPLES = """
 examples:
-  python tools/reproduce.py ablation --dataset toy --seeds 1              four rows in some twenty minutes on two cores
+  python tools/reproduce.py ablation --dataset toy --seeds 1              four rows, some twenty core minutes
   python tools/reproduce.py ade20k --dry-run                              every command of the paper's size, GPU hours, disk
   python tools/reproduce.py ade20k --dataset toy --seeds 3                the same rows, tiny
   python tools/reproduce.py ablation --dataset mine --seeds 5             datasets/mine, as datasets/prepare_folder.py made it

@@ -45,10 +45,10 @@ def read_yaml(path: str | os.PathLike) -> Any:
     """What a file of plain YAML holds, be it a mapping, a list or a word; None where it is empty.
 
     Raises:
-        SegGenError: the file is missing, not YAML, or holds tags that run code.
+        SegGenError: the file is missing, not YAML, names a key twice, or holds tags that run code.
     """
     try:
-        return _plain(read_bytes(path, "config"))
+        return _plain(read_bytes(path, "config"), path)
     except yaml.constructor.ConstructorError as error:
         raise SegGenError(f"config {path} holds more than plain YAML", expected="numbers, texts, lists and mappings",
                           found=str(error), remedy="write the value out: tags that run code (!!python/...) are not read") from error
@@ -56,12 +56,30 @@ def read_yaml(path: str | os.PathLike) -> Any:
         raise SegGenError(f"config {path} is not YAML", found=str(error), remedy="mend the line named") from error
 
 
-def _plain(data: bytes) -> Any:
+def _plain(data: bytes, path: str | os.PathLike) -> Any:
     loader = Loader(data)
     try:
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        _check_keys(node, path)
+        return None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _check_keys(node: yaml.Node | None, path: str | os.PathLike) -> None:
+    """No mapping may name a key twice: YAML forbids it, and readers take the last in silence."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[tuple[str, str]] = set()
+        for key, value in node.value:
+            name = (key.tag, str(key.value))
+            if name in seen:
+                raise SegGenError(f"{path} names the key {key.value!r} twice", expected="each key once in a mapping",
+                                  found=f"again in line {key.start_mark.line + 1}", remedy="leave one of them out")
+            seen.add(name)
+            _check_keys(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, path)
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

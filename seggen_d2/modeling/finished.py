@@ -29,15 +29,15 @@ def final_model(weights: str | os.PathLike, engine: str = "transformers") -> str
     for other, name in FINALS.items():
         if (folder / name).exists():
             raise SegGenError(
-                f"MODEL.WEIGHTS: {folder} holds a run of the {other} engine",
+                f"{folder} holds a run of the {other} engine",
                 expected=f"a run of the {engine} engine, which ends with {FINALS[engine]}",
                 found=name,
-                remedy=f"set SEGGEN.ENGINE {other}, or name {folder / name} itself, which the {engine} engine reads as well",
+                remedy=f"train it with SEGGEN.ENGINE {engine}; to go on from its weights alone, tools/train_net.py takes MODEL.WEIGHTS {folder / name}",
             )
     begun = sorted({path.name for pattern in _BEGUN for path in folder.glob(pattern)})
     if begun:
         raise SegGenError(
-            f"MODEL.WEIGHTS: {folder} holds no finished run",
+            f"{folder} holds no finished run",
             expected=f"{FINALS[engine]} in it, which is written at the end of a training",
             found=", ".join(begun[-8:]),
             remedy="let its training finish (its own command goes on), or name one of its checkpoints",

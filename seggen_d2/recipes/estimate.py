@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from seggen_d2.foundation.options import build, load_yaml
 
 from .filling import command_line
-from .recipe import ROOM, Stage
+from .recipe import ROOM, Cost, Stage
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ def estimate_text(stages: Sequence[Stage]) -> str:
     parts = [words for words, known in told.items() if known]
     used = {stage.cost.kind for stage in stages} & kinds.keys()
     facts = [f"  {name}: {kinds[name].tflops:g} TFLOP/s: {kinds[name].words.strip()}" for name in kinds if name in used]
-    return "\n".join([*lines, "in all: " + (", ".join(parts) or "nothing is known of its cost"), *facts])
+    unknown = sum(stage.cost == Cost() for stage in stages)
+    rest = [f"not counted: {unknown} of {len(stages)} stages"] if unknown else []
+    return "\n".join([*lines, "in all: " + ", ".join([*parts, *rest]), *facts])
 
 
 def _hours(stage: Stage, kinds: dict[str, Kind]) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError, check_choice
+from seggen_d2.foundation.options import load_yaml
 
 from .filling import Filling, command_line
 from .protocol import MAIN, Column, Protocol, Row
@@ -62,7 +63,8 @@ class Planner:
         """``columns``, ``rows`` and ``notes`` of the plan; the stages that they need are planned with them."""
         columns = [self._column(column) for column in self.protocol.columns]
         rows = [self._row(row) for row in self.protocol.rows]
-        notes = [*self.protocol.notes, *self.world.file.notes, *self._stand_ins(), *self._all_classes(), *self._things()]
+        notes = [*self.protocol.notes, *self.world.file.notes, *self.world.file.notes_of.get(self.world.scale, ())]
+        notes += [*self._stand_ins(), *self._all_classes(), *self._things()]
         return {"columns": columns, "rows": rows, "notes": notes}
 
     @property
@@ -206,7 +208,9 @@ class Planner:
 
     def _images(self, evaluation: str, task: str) -> ImageSet:
         """What an evaluation looks at."""
-        return (self._known(evaluation).test or self.world.file.test) if evaluation else self.world.file.test
+        images = (self._known(evaluation).test or self.world.file.test) if evaluation else self.world.file.test
+        file = Path(Filling(self.values(task), str(self.world.path)).text(images.file))
+        return images if images.name else replace(images, name=str(load_yaml(file).get("name", "")) if file.is_file() else "NAME")
 
     def _predictions(self, column: Column, task: str, folder: str) -> str:
         images = Filling(self.values(task), str(self.world.path)).text(self._images(column.evaluation, task).name)

@@ -17,6 +17,7 @@ from seggen_d2.foundation.seeds import fingerprint
 
 from .filling import Filling
 
+_KINDS = {list: (list, tuple), int: (int,), float: (float, int)}  # what may replace a variable's default, by the default's type
 ROOM = Path(str(resources.files(__package__)))
 
 
@@ -113,11 +114,15 @@ def chosen(variables: Mapping[str, Any], overrides: Mapping[str, Any], what: str
     """``variables`` with ``overrides`` in place of some.
 
     Raises:
-        SegGenError: an override is none of them; ``what`` names whose they are.
+        SegGenError: an override is none of them, or of another type; ``what`` names whose they are.
     """
     for key in overrides:
         if key not in variables:
             raise SegGenError(f"{what} has no variable {key!r}", expected=", ".join(variables), remedy=nearest(key, variables))
+        kind = _KINDS.get(type(variables[key]))
+        if kind and not isinstance(overrides[key], kind):
+            raise SegGenError(f"{what}: variable {key} has the wrong type", expected=f"{kind[0].__name__}, such as {variables[key]!r}",
+                              found=repr(overrides[key]), remedy="write lists as \"['A','B']\"" if kind[0] is list else "mend the value")
     return {**variables, **overrides}
 
 
@@ -195,4 +200,12 @@ def _config_text(word: str, output: Path) -> str:
     """The values of the YAML files named in a word, their bases' with them: changing one makes the stage another one."""
     paths = [Path(name) for name in re.findall(r"[^'\",\[\]]+\.ya?ml\b", word)]
     configs = [path for path in paths if not path.is_relative_to(output) and path.is_file()]
-    return "".join(json.dumps(load_yaml(path), sort_keys=True, default=str) for path in configs)
+    return "".join(_values_text(path) for path in configs)
+
+
+def _values_text(path: Path) -> str:
+    """A file's values; of a dataset its list of images, too, and how long its JSON is."""
+    values = load_yaml(path)
+    files, annotations = (path.parent / str(values.get(key) or "") for key in ("files", "json"))
+    listed = files.read_text(encoding="utf-8") if files.is_file() else ""
+    return json.dumps(values, sort_keys=True, default=str) + listed + (str(annotations.stat().st_size) if annotations.is_file() else "")

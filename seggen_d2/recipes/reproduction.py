@@ -13,6 +13,7 @@ from typing import Any
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
+from seggen_d2.sources import load_dataset
 
 from .checkout import commit
 from .estimate import estimate_text
@@ -95,6 +96,7 @@ def plan_table(request: Request) -> Reproduction:
     root = Path(request.output) if request.output else OUTPUT / short
     planner = Planner(protocol, world, root, engine, request.seeds, request.task, request.classes)
     rows = planner.plan()
+    _check_classes(request.classes, rows["columns"])
     if all(row["not_run"] for row in rows["rows"]):
         raise SegGenError(f"no row of the table {protocol.name} can be run on {world.file.description} with the {engine} engine",
                           found="; ".join(sorted({row["not_run"] for row in rows["rows"]})),
@@ -133,6 +135,9 @@ def reproduce(made: Reproduction, cores: Sequence[int], *, replicates: int = 100
     if lacking:
         raise SegGenError(f"the table {made.protocol.name} needs {made.world.file.description}, which is not there", expected=", ".join(lacking),
                           found="no such file", remedy=f"prepare it: {made.world.file.prepare}")
+    if made.engine == "detectron2" and not find_spec("detectron2"):
+        raise SegGenError("the engine is not installed", expected="Detectron2, with Mask2Former beside it", found="no package detectron2",
+                          remedy="install them (docs/detectron2.md), or give --engine transformers")
     runner = Runner(made.stages, made.root, list(cores), commit=made.plan["commit"])
     runner.run()
     write_json(made.folder / "plan.json", {**made.plan, "notes": [*made.plan["notes"], *_other_commits(runner, made.plan["commit"])]})
@@ -150,3 +155,20 @@ def _other_commits(runner: Runner, commit: str) -> list[str]:
     names = {made_at: ", ".join(name for name, other in others.items() if other == made_at) for made_at in sorted({*others.values()})}
     told = "; ".join(f"{made_at or 'unknown'}: {stages}" for made_at, stages in names.items())
     return [f"The commit above is that of the table; these stages were made at another one: {told}."] if others else []
+
+
+def _check_classes(classes: Sequence[str], columns: Sequence[dict[str, Any]]) -> None:
+    """Classes are of use where a column has a ``*``; where the test set is there already, they are among its own.
+
+    Raises:
+        SegGenError: they are not.
+    """
+    starred = [column for column in columns if column["figure"].endswith("*")]
+    if classes and not starred:
+        raise SegGenError("--classes is of no use for this table", expected="a column with a *, as synthetic-only has",
+                          found=", ".join(column["name"] for column in columns), remedy="leave --classes out")
+    for column in starred:
+        if Path(column["dataset"]).is_file():
+            names = load_dataset(column["dataset"]).categories.names
+            for name in classes:
+                check_choice("--classes: a category", name, names)

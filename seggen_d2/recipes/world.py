@@ -14,6 +14,7 @@ from .filling import Filling
 from .recipe import ROOM, Cost, StageFile, chosen, read_recipe
 
 OWN = "own"  # the world of datasets that have none of their own
+SMALL = "small"  # the scale of a rehearsal, which datasets prepared with --small have alone
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Segmenter:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images to train or test on: the dataset's name, its file, and the stages that make it."""
+    """Images to train or test on: the dataset's name ("" is what its file says), its file, and the stages that make it."""
 
     name: str
     file: str
@@ -89,7 +90,7 @@ class WorldFile:
         options: KEY VALUE words of every training and evaluation. cores: of each, as :class:`StageFile` has it.
         of_settings: KEY VALUE words of trainings of one setting.
         evaluations: by the names that protocols use, :class:`Evaluation`.
-        notes: sentences below each table of this world.
+        notes: sentences below each table of this world. notes_of: of one scale.
     """
 
     name: str
@@ -113,6 +114,7 @@ class WorldFile:
     cores: int | str = 1
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    notes_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ def load_world(name: str, scale: str = "", overrides: Mapping[str, Any] | None =
     path = known.get(name, ROOM / "worlds" / f"{OWN}.yaml")
     facts = {} if name in known else _prepared(name, known)
     file = build(WorldFile, load_yaml(path), f"world {path}")
-    scale = check_choice(f"--scale for {name}", scale or next(iter(file.scales)), file.scales)
+    usual = SMALL if facts.pop("is_small", False) else next(iter(file.scales))
+    scale = check_choice(f"--scale for {name}", scale or usual, file.scales if usual != SMALL or len(file.scales) == 1 else [SMALL])
     included = [read_recipe(ROOM / f"{each}.yaml") for each in file.include]
     variables = {key: value for each in (*(recipe.variables for recipe in included), file.variables, file.scales[scale] or {}) for key, value in each.items()}
     values = chosen({**variables, **facts}, overrides or {}, f"the world of {name}")
@@ -167,4 +170,6 @@ def _prepared(name: str, known: Mapping[str, Path]) -> dict[str, Any]:
                           found=f"neither {name}/train.yaml nor datasets/{name}/train.yaml",
                           remedy=f"{nearest(name, known)}; or python datasets/prepare_folder.py --output datasets/{Path(name).name} (docs/own-dataset.md)")
     train, val = (load_yaml(folder / f"{side}.yaml") for side in ("train", "val"))
-    return {"folder": folder.as_posix(), "train_name": train.get("name", ""), "test_name": val.get("name", ""), "own_task": train.get("task", "semantic")}
+    generator = load_yaml(folder / "text2mask.yaml") if (folder / "text2mask.yaml").is_file() else {}
+    return {"is_small": generator.get("base") == "toy", "folder": folder.as_posix(), "train_name": train.get("name", ""), "test_name": val.get("name", ""),
+            "own_task": train.get("task", "semantic")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from seggen_d2.bank import Bank
 from seggen_d2.bank.store import locate, open_store
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import json_bytes
@@ -56,7 +57,11 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
     else:
         local.synthesize(strategy, options, place, workers=workers, verify=verify)
     _save_options(place, options)
-    return local.summary(place)
+    told = local.summary(place)
+    if not len(Bank(place)):
+        raise SegGenError(f"every sample of the bank {place} was rejected", expected="masks that pass the limits of quality", found=told,
+                          remedy="train Text2Mask longer, sample more steps, or loosen the limits that the reasons name (quality.*), into another folder")
+    return told
 
 
 def _check_words(executor: str, address: str, workers: int, count: int | None) -> None:
