@@ -20,6 +20,7 @@ from seggen_d2.recipes.filling import command_line
 from seggen_d2.recipes.protocol import load_protocol
 from seggen_d2.recipes.reproduction import Reproduction, Request, dry_run, plan_table, reproduce
 from seggen_d2.recipes.runner import Runner
+from seggen_d2.recipes.world import World
 from seggen_d2.sources.toy_folder import write_toy_folder
 
 ROOT = Path(__file__).parents[1]
@@ -128,7 +129,8 @@ def test_classes_of_the_starred_mean_are_those_given_or_all():
     assert made.plan["columns"][0]["figure"] == "mIoU" and any("all categories" in note for note in made.plan["notes"])
 
 
-def test_a_dry_run_tells_hours_disk_and_what_is_missing():
+def test_a_dry_run_tells_hours_disk_and_what_is_missing(monkeypatch):
+    monkeypatch.setattr(World, "missing", lambda world, task: ["datasets/ade20k/train.yaml"])  # wherever the tests run
     text = dry_run(planned("ade20k", "ade20k", scale="paper"))
     assert "python -m torch.distributed.run --nproc-per-node 8 tools/train_net.py --config-file configs/ade20k" in text
     assert "GPU hours (A100 (80 GB))" in text and "GB of disk" in text
@@ -227,7 +229,8 @@ def test_a_variable_that_the_dataset_has_not_is_told():
         planned("ablation", values={"scnes": 3})
 
 
-def test_a_table_of_a_dataset_that_is_not_there_says_how_to_prepare_it(tmp_path):
+def test_a_table_of_a_dataset_that_is_not_there_says_how_to_prepare_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(World, "missing", lambda world, task: ["datasets/ade20k/train.yaml"])
     with pytest.raises(SegGenError, match="which is not there(.|\n)*datasets/ade20k/train.yaml(.|\n)*prepare_ade20k.py"):
         reproduce(planned("ablation", "ade20k", output=str(tmp_path)), [0])
     assert not list(tmp_path.iterdir())
@@ -274,6 +277,7 @@ def test_a_prepared_dataset_of_one_s_own_is_a_world(tmp_path):
     for name in ("real", "real+masksyn", "real+imgsyn", "real+seggen", "text2mask"):
         (folder / f"{name}.yaml").write_text("SEED: 0\n")
     made = planned("ablation", str(folder))
+    assert made.missing() == []
     assert made.tasks == ("panoptic",) and made.plan["columns"][0]["figure"] == "PQ"
     assert made.plan["rows"][0]["runs"][0]["predictions"]["PQ"].endswith("/predictions/mine_val")
     assert json.dumps(made.plan)
@@ -283,6 +287,8 @@ def test_a_prepared_dataset_of_one_s_own_is_a_world(tmp_path):
     assert any("mean nothing" in note for note in planned("ablation", str(folder)).plan["notes"])
     with pytest.raises(SegGenError, match="--scale for .* is not known"):
         planned("ablation", str(folder), scale="paper")
+    (folder / "text2mask.yaml").unlink()
+    assert planned("ablation", str(folder)).missing() == [f"{folder}/text2mask.yaml"]
 
 
 # -- the smallest table, from end to end -----------------------------------------------------------------------------

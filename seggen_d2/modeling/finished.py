@@ -32,7 +32,7 @@ def final_model(weights: str | os.PathLike, engine: str = "transformers") -> str
                 f"{folder} holds a run of the {other} engine",
                 expected=f"a run of the {engine} engine, which ends with {FINALS[engine]}",
                 found=name,
-                remedy=f"train it with SEGGEN.ENGINE {engine}; to go on from its weights alone, tools/train_net.py takes MODEL.WEIGHTS {folder / name}",
+                remedy=f"set SEGGEN.ENGINE {other}, or train it with the {engine} engine; tools/train_net.py reads {folder / name} itself, too",
             )
     begun = sorted({path.name for pattern in _BEGUN for path in folder.glob(pattern)})
     if begun:
