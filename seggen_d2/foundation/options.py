@@ -32,7 +32,7 @@ def _load_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     resolved = path.resolve()
     if resolved in seen:
         raise SegGenError(f"config {path} is its own _BASE_", found=" -> ".join(p.name for p in (*seen, resolved)))
-    values = read_yaml(path)
+    values = read_yaml(path, repeated=True)  # as some of upstream's own configs have keys
     if not isinstance(values, dict):
         raise SegGenError(f"config {path} holds no keys", expected="a mapping KEY: VALUE", found=type(values).__name__)
     bases = values.pop("_BASE_", None) or []
@@ -41,14 +41,17 @@ def _load_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     return values
 
 
-def read_yaml(path: str | os.PathLike) -> Any:
+def read_yaml(path: str | os.PathLike, *, repeated: bool = False) -> Any:
     """What a file of plain YAML holds, be it a mapping, a list or a word; None where it is empty.
+
+    Args:
+        repeated: a mapping may name a key twice, and the last counts.
 
     Raises:
         SegGenError: the file is missing, not YAML, names a key twice, or holds tags that run code.
     """
     try:
-        return _plain(read_bytes(path, "config"), path)
+        return _plain(read_bytes(path, "config"), path, repeated)
     except yaml.constructor.ConstructorError as error:
         raise SegGenError(f"config {path} holds more than plain YAML", expected="numbers, texts, lists and mappings",
                           found=str(error), remedy="write the value out: tags that run code (!!python/...) are not read") from error
@@ -56,18 +59,19 @@ def read_yaml(path: str | os.PathLike) -> Any:
         raise SegGenError(f"config {path} is not YAML", found=str(error), remedy="mend the line named") from error
 
 
-def _plain(data: bytes, path: str | os.PathLike) -> Any:
+def _plain(data: bytes, path: str | os.PathLike, repeated: bool) -> Any:
     loader = Loader(data)
     try:
         node = loader.get_single_node()
-        _check_keys(node, path)
+        if not repeated:
+            _check_keys(node, path)
         return None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
 
 
 def _check_keys(node: yaml.Node | None, path: str | os.PathLike) -> None:
-    """No mapping may name a key twice: YAML forbids it, and readers take the last in silence."""
+    """No mapping names a key twice: YAML forbids it, and readers take the last in silence."""
     if isinstance(node, yaml.MappingNode):
         seen: set[tuple[str, str]] = set()
         for key, value in node.value:
