@@ -52,7 +52,7 @@ def test_an_actor_killed_in_the_middle_leaves_the_bytes_as_they_are(generators, 
     options = tiny_options(generators, toy_folder, replicas=6, images=SamplerOptions(4))
     synthesize("imgsyn", options, tmp_path / "local")
     killed: list[int] = []
-    killer = threading.Thread(target=kill_one, args=(tmp_path / "bank", killed, time.monotonic() + 120))
+    killer = threading.Thread(target=kill_one, args=(tmp_path / "bank", killed, time.monotonic() + 350))
     killer.start()
     synthesize_with_ray("imgsyn", options, str(tmp_path / "bank"), workers=2)
     seen = len(list((tmp_path / "bank").glob("shards/*.tar")))
