@@ -7,11 +7,9 @@ goes on. `--recipe camvid` does the same on real street photos.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from seggen_d2.foundation.cli import run_command
-from seggen_d2.foundation.errors import check_range
 from seggen_d2.foundation.options import parse_overrides
 
 
@@ -23,18 +21,16 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the stages and their commands; run nothing")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="the recipe's variables, e.g. imgsyn 16")
     args = parser.parse_args()
-    from seggen_d2.recipes.estimate import command_line
+    from seggen_d2.recipes.filling import command_line
     from seggen_d2.recipes.recipe import load_recipe
-    from seggen_d2.recipes.runner import Runner
+    from seggen_d2.recipes.runner import Runner, usable_cores
 
     output = args.output or Path("output") / Path(args.recipe).stem
     stages = load_recipe(args.recipe, output, parse_overrides(args.opts))
     if args.dry_run:
         print("\n".join(f"{stage.name}: {command_line(stage.command)}" for stage in stages))
         return
-    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    check_range("cores", args.cores, 1, len(available))
-    Runner(stages, output, available[: args.cores]).run()
+    Runner(stages, output, usable_cores(args.cores)).run()
     print(f"done: open {output / 'report.html'}")
 
 

@@ -15,12 +15,10 @@ over seeds, differences with bootstrap intervals, configs and commit. docs/repro
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 
 from seggen_d2.foundation.cli import run_command
-from seggen_d2.foundation.errors import check_range
 from seggen_d2.foundation.options import parse_overrides
 
 EXAMPLES = """
@@ -53,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     given = parser().parse_intermixed_args()
     from seggen_d2.recipes.reproduction import Request, dry_run, plan_table, reproduce
+    from seggen_d2.recipes.runner import usable_cores
 
     command = shlex.join(["python", "tools/reproduce.py", *sys.argv[1:]])
     made = plan_table(Request(given.table, given.dataset, given.scale, given.task, given.engine, given.seeds, tuple(given.classes), given.output,
@@ -60,9 +59,7 @@ def main() -> None:
     if given.dry_run:
         print(dry_run(made))
         return
-    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    cores = check_range("--cores", min(2, len(available)) if given.cores is None else given.cores, 1, len(available))
-    folder = reproduce(made, available[:cores], replicates=given.replicates)
+    folder = reproduce(made, usable_cores(given.cores), replicates=given.replicates)
     print(f"done: {folder / 'table.md'}, {folder / 'table.html'}")
 
 

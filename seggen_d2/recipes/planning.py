@@ -59,6 +59,9 @@ class Planner:
         filling = Filling(known, f"world {self.world.path}")
         return {key: filling.text(value) if isinstance(value, str) else value for key, value in known.items()}
 
+    def _filled(self, text: str, task: str, **more: Any) -> str:
+        return Filling(self.values(task, **more), str(self.world.path)).text(text)
+
     def plan(self) -> dict[str, Any]:
         """``columns``, ``rows`` and ``notes`` of the plan; the stages that they need are planned with them."""
         columns = [self._column(column) for column in self.protocol.columns]
@@ -86,7 +89,7 @@ class Planner:
         figure = (column.figure or "{main}").replace("{main}", MAIN[kind])
         figure = figure if self.classes else figure.removesuffix("*")
         objects = self.world.file.objects if (task, kind, column.evaluation) == ("panoptic", "instance", "") else ""
-        file = Filling(self.values(task), str(self.world.path)).text(objects or self._images(column.evaluation, task).file)
+        file = self._filled(objects or self._images(column.evaluation, task).file, task)
         classes = list(self.classes) if figure.endswith("*") else []
         return {"name": self._column_name(column), "figure": figure, "kind": kind, "dataset": file, "classes": classes}
 
@@ -105,7 +108,7 @@ class Planner:
 
     def _config(self, row: Row, task: str, segmenter: Segmenter) -> str:
         setting = self.world.file.settings.get(row.setting, row.setting)
-        return Filling(self.values(task, setting=setting), str(self.world.path)).text(segmenter.config)
+        return self._filled(segmenter.config, task, setting=setting)
 
     def _not_run(self, row: Row, task: str, segmenter: Segmenter | None, config: str) -> str:
         """Why a row can't be trained here, or ""."""
@@ -136,49 +139,56 @@ class Planner:
     # -- what has to run -------------------------------------------------------------------------------------------
 
     def _run(self, row: Row, task: str, segmenter: Segmenter, config: str, seed: int) -> dict[str, Any]:
-        stage, folder = self._training(row, task, segmenter, config, seed, self.engine)
-        self.wanted.append(stage)
+        training, folder = self._training(row, task, segmenter, config, seed, self.engine)
         columns = [column for column in self.protocol.columns if (column.task or self.task) == task]
-        for evaluation in dict.fromkeys(column.evaluation for column in columns if column.evaluation):
-            self.wanted.append(self._evaluation(evaluation, stage, folder, task, segmenter, config))
-        return {"seed": seed, "folder": folder, "predictions": {self._column_name(column): self._predictions(column, task, folder) for column in columns}}
+        names = [training, *(self._evaluation(name, training, folder, task, segmenter, config)
+                             for name in dict.fromkeys(column.evaluation for column in columns if column.evaluation))]
+        self.wanted += [f"{task}.{name}" for name in names]
+        run = self._below(folder, task)
+        predictions = {self._column_name(column): self._filled(self._predictions(run, column.evaluation, task), task) for column in columns}
+        return {"seed": seed, "folder": run, "predictions": predictions}
 
     def _training(self, row: Row, task: str, segmenter: Segmenter, config: str, seed: int, engine: str) -> tuple[str, str]:
-        """The stage of a training, and the run's folder."""
+        """The stage of a training, and the run's folder, both within the task."""
         name = f"{row.model.replace(' ', '-')}-{row.run or row.setting}-seed{seed}"
         folder, banks = f"runs/{engine}/{name}", [self._bank(bank, row, task) for bank in row.banks]
-        run = (self.root / task / folder).as_posix()
         goes_on = ["--resume"] if engine == "detectron2" else []  # the other goes on by itself, and refuses another config
-        words = ["--config-file", config, *goes_on, "OUTPUT_DIR", run, "SEED", str(seed), *self._common(task, segmenter, engine, self.world.file.test)]
-        words += self.world.file.of_settings.get(row.setting, ())
-        words += ["SEGGEN.BANKS", _listed((self.root / task / "banks" / bank).as_posix() for bank in row.banks)] if banks else []
+        words = ["--config-file", config, *goes_on, "OUTPUT_DIR", self._below(folder, task), "SEED", str(seed)]
+        words += [*self._common(task, segmenter, engine, self.world.file.test), *self.world.file.of_settings.get(row.setting, ())]
+        words += ["SEGGEN.BANKS", _listed(self._below(f"banks/{bank}", task) for bank in row.banks)] if banks else []
         needs = [*banks, *self.world.file.train.needs, *self.world.file.test.needs]
-        produces = [f"{folder}/{METRICS}", f"{folder}/predictions/{self.world.file.test.name}"]
+        produces = [f"{folder}/{METRICS}", self._predictions(folder, "", task)]
         spec = StageFile(f"train-{engine}-{name}", self._command(engine, words), produces, needs, self.world.file.cores, cost=segmenter.cost(row.setting))
-        return self._add(spec, task, engine), run
+        return self._add(spec, task, engine), folder
 
     def _bank(self, bank: str, row: Row, task: str) -> str:
         """The stage that makes a bank; the annotator's needs a model trained on real data."""
         if bank != "annotator":
             return f"bank-{bank}"
         real, segmenter = Row("annotator", "real", row.model, task), self.world.file.models[row.model]
-        stage, folder = self._training(real, task, segmenter, self._config(real, task, segmenter), 0, ANNOTATOR_ENGINE)
+        training, folder = self._training(real, task, segmenter, self._config(real, task, segmenter), 0, ANNOTATOR_ENGINE)
         spec = self.world.file.annotator
-        needs = [*spec.needs, stage.removeprefix(f"{task}.")]
-        made = StageFile(spec.name, spec.command.replace("{segmenter}", shlex.quote(folder)), spec.produces, needs, spec.cores, cost=spec.cost)
-        return self._add(made, task, self.engine).removeprefix(f"{task}.")
+        command = spec.command.replace("{segmenter}", shlex.quote(self._below(folder, task)))
+        return self._add(replace(spec, command=command, needs=[*spec.needs, training]), task, self.engine)
 
     def _evaluation(self, name: str, training: str, folder: str, task: str, segmenter: Segmenter, config: str) -> str:
-        """The stage of another look at a trained model; its predictions lie below the run's folder."""
-        evaluation, images = self._known(name), self._images(name, task)
+        """The stage of another look at a trained model; what it leaves lies below the run's folder."""
+        evaluation, images, run = self._known(name), self._images(name, task), self._below(folder, task)
         options = [*evaluation.options, "DATASETS.TEST", f"['{images.name}']"] if evaluation.test else list(evaluation.options)
-        words = ["--config-file", config, "--eval-only", "OUTPUT_DIR", f"{folder}/{name}", *self._common(task, segmenter, self.engine, images), *options,
-                 "MODEL.WEIGHTS", folder]
-        place = f"{Path(folder).relative_to(self.root / task).as_posix()}/{name}"
-        spec = StageFile(training.removeprefix(f"{task}.").replace("train-", f"{name}-", 1), self._command(self.engine, words),
-                         [f"{place}/{METRICS}", f"{place}/predictions/{images.name}{evaluation.ending}"],
-                         [training.removeprefix(f"{task}."), *images.needs], self.world.file.cores)
+        words = ["--config-file", config, "--eval-only", "OUTPUT_DIR", f"{run}/{name}", *self._common(task, segmenter, self.engine, images), *options,
+                 "MODEL.WEIGHTS", run]
+        spec = StageFile(training.replace("train-", f"{name}-", 1), self._command(self.engine, words),
+                         [f"{folder}/{name}/{METRICS}", self._predictions(folder, name, task)], [training, *images.needs], self.world.file.cores)
         return self._add(spec, task, self.engine)
+
+    def _below(self, place: str, task: str) -> str:
+        """A place within the task's folder, for commands and for the plan."""
+        return (self.root / task / place).as_posix()
+
+    def _predictions(self, folder: str, evaluation: str, task: str) -> str:
+        """Where a run keeps what it predicted; the name may hold variables."""
+        images = self._images(evaluation, task).name
+        return f"{folder}/{evaluation}/predictions/{images}{self._known(evaluation).ending}" if evaluation else f"{folder}/predictions/{images}"
 
     def _common(self, task: str, segmenter: Segmenter, engine: str, images: ImageSet) -> list[str]:
         """Words of every training and evaluation."""
@@ -189,13 +199,15 @@ class Planner:
         return shlex.join([*self.world.file.launch[engine], *words])
 
     def _add(self, spec: StageFile, task: str, engine: str) -> str:
-        stage = make_stage(spec, {**self.values(task), "engine": engine}, self.root / task, self.all_stages, str(self.world.path), f"{task}.")
+        """Plan a stage; its name within the task, as other stages' needs have it."""
+        prefix = f"{task}."
+        stage = make_stage(spec, self.values(task, engine=engine), self.root / task, self.all_stages, str(self.world.path), prefix)
         if self.all_stages.setdefault(stage.name, stage).key != stage.key:
             raise SegGenError(f"protocol {self.protocol.name}: two rows would share the run {stage.name}",
                               expected="a run of its own for each way of training",
                               found="\nand ".join(command_line(each.command) for each in (stage, self.all_stages[stage.name])),
                               remedy="give one of the rows a name: run: NAME")
-        return stage.name
+        return stage.name.removeprefix(prefix)
 
     def _known(self, name: str) -> Evaluation:
         check_choice(f"an evaluation of {self.world.file.name}", name, self.world.file.evaluations)
@@ -209,13 +221,8 @@ class Planner:
     def _images(self, evaluation: str, task: str) -> ImageSet:
         """What an evaluation looks at."""
         images = (self._known(evaluation).test or self.world.file.test) if evaluation else self.world.file.test
-        file = Path(Filling(self.values(task), str(self.world.path)).text(images.file))
+        file = Path(self._filled(images.file, task))
         return images if images.name else replace(images, name=str(load_yaml(file).get("name", "")) if file.is_file() else "NAME")
-
-    def _predictions(self, column: Column, task: str, folder: str) -> str:
-        images = Filling(self.values(task), str(self.world.path)).text(self._images(column.evaluation, task).name)
-        evaluation = self.world.file.evaluations.get(column.evaluation)
-        return f"{folder}/{column.evaluation}/predictions/{images}{evaluation.ending}" if evaluation else f"{folder}/predictions/{images}"
 
 
 def _listed(paths: Any) -> str:

@@ -92,14 +92,13 @@ class Stage:
     cost: Cost = Cost()
 
 
-def load_recipe(name: str, output: Path, overrides: Mapping[str, Any], *, prefix: str = "") -> list[Stage]:
+def load_recipe(name: str, output: Path, overrides: Mapping[str, Any]) -> list[Stage]:
     """Read a recipe and fill in its variables.
 
     Args:
         name: a recipe of the package (``quickstart``, ``camvid``), or a YAML file.
         output: the folder that ``{output}`` stands for.
         overrides: values for the recipe's variables.
-        prefix: of the stages' names, for recipes that run side by side.
 
     Raises:
         SegGenError: no such recipe, an unknown variable, stage or key.
@@ -107,7 +106,7 @@ def load_recipe(name: str, output: Path, overrides: Mapping[str, Any], *, prefix
     path = find_file(name, "recipe")
     recipe = read_recipe(path)
     values = {**chosen(recipe.variables, overrides, f"recipe {recipe.name}"), "output": output.as_posix()}
-    return expand(recipe.stages, values, output, str(path), prefix)
+    return expand(recipe.stages, values, output, str(path))
 
 
 def chosen(variables: Mapping[str, Any], overrides: Mapping[str, Any], what: str) -> dict[str, Any]:

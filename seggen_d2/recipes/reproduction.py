@@ -72,6 +72,11 @@ class Reproduction:
         """Where the table goes."""
         return self.root / "tables" / "-".join((self.protocol.name, *self.tasks[:1], self.engine))
 
+    @property
+    def table_words(self) -> list[str]:
+        """What makes the table, for the interpreter."""
+        return ["tools/make_table.py", "--plan", str(self.folder / "plan.json"), "--output", str(self.folder)]
+
     def missing(self) -> list[str]:
         """Files of the dataset, and test sets that no stage makes, that must be there and are not."""
         tests = [column["dataset"] for column in self.plan["columns"] if not Path(column["dataset"]).is_relative_to(self.root)]
@@ -114,8 +119,7 @@ def dry_run(made: Reproduction) -> str:
     lacking = made.missing()
     rows += [f"not there yet: {', '.join(lacking)}; prepare: {made.world.file.prepare}"] if lacking else []
     head = f"{made.protocol.name} on {made.world.file.description}, scale {made.world.scale}, {made.engine} engine: {len(made.stages)} stages, into {made.root}"
-    table = ["python", "tools/make_table.py", "--plan", str(made.folder / "plan.json"), "--output", str(made.folder)]
-    return "\n".join([head, estimate_text(made.stages), f"table\n  {command_line(table)}", *rows])
+    return "\n".join([head, estimate_text(made.stages), f"table\n  {command_line(['python', *made.table_words])}", *rows])
 
 
 def reproduce(made: Reproduction, cores: Sequence[int], *, replicates: int = 1000) -> Path:
@@ -141,7 +145,7 @@ def reproduce(made: Reproduction, cores: Sequence[int], *, replicates: int = 100
     runner = Runner(made.stages, made.root, list(cores), commit=made.plan["commit"])
     runner.run()
     write_json(made.folder / "plan.json", {**made.plan, "notes": [*made.plan["notes"], *_other_commits(runner, made.plan["commit"])]})
-    command = [sys.executable, "tools/make_table.py", "--plan", str(made.folder / "plan.json"), "--output", str(made.folder), "--replicates", str(replicates)]
+    command = [sys.executable, *made.table_words, "--replicates", str(replicates)]
     code = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(len(cores))}).returncode
     if code:
         raise SegGenError("the table could not be written", expected="exit code 0", found=f"exit code {code} of {command_line(command)}",

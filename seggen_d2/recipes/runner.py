@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from tqdm import tqdm
 
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.foundation.files import read_json, write_json
 from seggen_d2.foundation.stopping import stop_noted
 
@@ -221,6 +221,16 @@ def _alone(folder: Path) -> Iterator[list[int]]:
                               found=f"its lock {file.name} is held", remedy="wait for it, or give another --output") from error
         else:
             yield [file.fileno()]
+
+
+def usable_cores(count: int | None = None) -> list[int]:
+    """The numbers of ``count`` CPU cores that this process may use; of two, or the only one, where no count is given.
+
+    Raises:
+        SegGenError: there are fewer.
+    """
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    return available[: check_range("--cores", min(2, len(available)) if count is None else count, 1, len(available))]
 
 
 def _tree_rss(pid: int) -> int:
