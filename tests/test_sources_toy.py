@@ -29,6 +29,14 @@ def test_a_toy_scene_is_a_function_of_its_number():
     assert set(np.unique(a.labels)) <= {*range(len(CATEGORIES)), CATEGORIES.ignore_id}
 
 
+def test_another_appearance_keeps_the_labels_and_changes_the_look():
+    for number in SCENES:
+        own, other = toy_scene(number), toy_scene(number, appearance=1)
+        assert (own.labels == other.labels).all() and (own.objects == other.objects).all() and own.counts == other.counts
+        assert not np.array_equal(own.image, other.image)
+    assert any(toy_scene(n).attributes != toy_scene(n, appearance=1).attributes for n in SCENES)
+
+
 def test_the_three_masks_of_a_scene_say_the_same():
     for scene in map(toy_scene, SCENES):
         things = np.isin(scene.labels, range(len(STUFF), len(CATEGORIES)))

@@ -17,6 +17,10 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPi
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from seggen_d2.foundation.errors import check_choice, check_range
+
+from .base_shape import PREDICTIONS
+
 MAX_TOKENS = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -28,7 +32,9 @@ class TinyBaseShape:
     Attributes:
         vae_channels: channels a level; each level but the last halves the sides.
         latent_channels: channels of the latents.
-        unet_channels: channels a level of the UNet; all levels but the first attend to the caption.
+        unet_channels: channels a level of the UNet.
+        attention_from: the first level that attends to the caption (and to itself); 1 is SDXL's, 0 suits latents of few cells.
+        prediction: what the UNet predicts: ``epsilon`` (SDXL), ``v_prediction`` or ``sample``.
         text_width: hidden size of each of the two text encoders.
         text_layers: their layers.
         vocabulary: tokens of the byte-pair encoding.
@@ -39,11 +45,17 @@ class TinyBaseShape:
     vae_channels: tuple[int, ...] = (24, 48)
     latent_channels: int = 4
     unet_channels: tuple[int, ...] = (32, 64, 128)
+    attention_from: int = 1
+    prediction: str = "epsilon"
     text_width: int = 64
     text_layers: int = 2
     vocabulary: int = 768
     time_width: int = 16
     groups: int = 4
+
+    def __post_init__(self) -> None:
+        check_choice("shape: prediction", self.prediction, PREDICTIONS)
+        check_range("shape: attention_from", self.attention_from, 0, len(self.unet_channels) - 1)
 
 
 def build_tiny_base(captions: Iterable[str], shape: TinyBaseShape, *, sample_side: int, seed: int) -> StableDiffusionXLPipeline:
@@ -63,16 +75,16 @@ def build_tiny_base(captions: Iterable[str], shape: TinyBaseShape, *, sample_sid
                 pad_token_id=tokenizer.pad_token_id)
     factor = 2 ** (len(shape.vae_channels) - 1)
     return StableDiffusionXLPipeline(
-        vae=_vae(shape), unet=_unet(shape, sample_side // factor), scheduler=_scheduler(),
+        vae=_vae(shape), unet=_unet(shape, sample_side // factor), scheduler=_scheduler(shape.prediction),
         text_encoder=CLIPTextModel(CLIPTextConfig(**text)),
         text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**text)),
         tokenizer=tokenizer, tokenizer_2=tokenizer, add_watermarker=False)
 
 
-def _scheduler() -> EulerDiscreteScheduler:
+def _scheduler(prediction: str) -> EulerDiscreteScheduler:
     """SDXL's noise schedule and reference sampler."""
     return EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000,
-                                  prediction_type="epsilon", timestep_spacing="leading", steps_offset=1)
+                                  prediction_type=prediction, timestep_spacing="leading", steps_offset=1)
 
 
 def _vae(shape: TinyBaseShape) -> AutoencoderKL:
@@ -87,11 +99,11 @@ def _vae(shape: TinyBaseShape) -> AutoencoderKL:
 
 
 def _unet(shape: TinyBaseShape, side: int) -> UNet2DConditionModel:
-    levels = len(shape.unet_channels)
+    plain, attending = shape.attention_from, len(shape.unet_channels) - shape.attention_from
     return UNet2DConditionModel(
         sample_size=side, in_channels=shape.latent_channels, out_channels=shape.latent_channels, layers_per_block=1,
-        block_out_channels=shape.unet_channels, down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (levels - 1),
-        up_block_types=("CrossAttnUpBlock2D",) * (levels - 1) + ("UpBlock2D",), transformer_layers_per_block=1, norm_num_groups=16,
+        block_out_channels=shape.unet_channels, down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * attending,
+        up_block_types=("CrossAttnUpBlock2D",) * attending + ("UpBlock2D",) * plain, transformer_layers_per_block=1, norm_num_groups=16,
         attention_head_dim=tuple(c // 32 for c in shape.unet_channels), use_linear_projection=True,
         cross_attention_dim=2 * shape.text_width, addition_embed_type="text_time", addition_time_embed_dim=shape.time_width,
         projection_class_embeddings_input_dim=shape.text_width + 6 * shape.time_width)

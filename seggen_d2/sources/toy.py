@@ -2,7 +2,8 @@
 
 A scene is a horizon with stuff (sky, grass, road, water) and things (house, tree, car, balloon), each category in one
 of eight *modes* (two colours and a pattern; colours are shared between categories, so colour alone tells nothing)
-under one of five lights. A scene is a function of its number alone.
+under one of five lights. Things are 10 pixels and more across, save where another hides them. A scene is a function of its
+number alone.
 """
 
 from __future__ import annotations
@@ -61,20 +62,28 @@ class ToyScene:
         return SegmentMask(ids, (*stuff, *(Segment(n + first, c) for n, c in things)), ignore_id)
 
 
-def toy_scene(number: int, *, size: int = 48, world: int = 0) -> ToyScene:
-    """Draw scene ``number`` at ``size`` x ``size`` pixels; ``world`` seeds the categories' modes."""
-    rng = np.random.default_rng(derive_seed("toy", world, number))
+def toy_scene(number: int, *, size: int = 48, world: int = 0, appearance: int = 0) -> ToyScene:
+    """Draw scene ``number`` at ``size`` x ``size`` pixels.
+
+    Args:
+        number: of the scene.
+        size: pixels a side.
+        world: seeds the categories' modes.
+        appearance: 0 is the scene's own; any other number paints the same layout, with the same labels, in another look and light.
+    """
+    layout, look = (np.random.default_rng(derive_seed("toy", part, world, number, *also)) for part, also in
+                    (("layout", ()), ("look", (appearance,))))
     side = size * SUPERSAMPLING
-    labels, objects, counts = _layout(rng, side)
-    looks = {name: int(rng.integers(MODES)) for name in CATEGORIES.names}
-    light = str(rng.choice(list(LIGHTS)))
-    image = _paint(labels, looks, light, world, rng)
+    labels, objects, counts = _layout(layout, side)
+    looks = {name: int(look.integers(MODES)) for name in CATEGORIES.names}
+    light = str(look.choice(list(LIGHTS)))
+    image = _paint(labels, looks, light, world, look)
     small, things = (a[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING].copy() for a in (labels, objects))
     image = image.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3))
     visible = [CATEGORIES.names[i] for i in np.unique(small) if (small == i).sum() >= 4]
     attributes = {"scene": light, "categories": {name: describe_mode(name, looks[name], world) for name in visible}}
-    if rng.random() < 0.3:  # human labels have holes
-        row, column = rng.integers(0, size - 4, 2)
+    if layout.random() < 0.3:  # human labels have holes
+        row, column = layout.integers(0, size - 4, 2)
         small[row : row + 4, column : column + 4] = CATEGORIES.ignore_id
         things[row : row + 4, column : column + 4] = 0
     return ToyScene(np.clip(image + 0.5, 0, 255).astype(np.uint8), small, things, attributes,
@@ -141,23 +150,23 @@ class _Draw:
             getattr(draw, shape)(places, fill=fill)
 
     def balloon(self, rng: np.random.Generator, horizon: float) -> None:
-        x, y, r = rng.uniform(0.1, 0.9), rng.uniform(0.08, horizon - 0.12), rng.uniform(0.07, 0.13)
+        x, y, r = rng.uniform(0.1, 0.9), rng.uniform(0.1, horizon - 0.1), rng.uniform(0.11, 0.17)
         self.ellipse("balloon", x - r, y - r, x + r, y + r)
         self.polygon("balloon", [(x - r * 0.7, y + r * 0.6), (x + r * 0.7, y + r * 0.6), (x, y + r * 1.7)])
 
     def house(self, rng: np.random.Generator, horizon: float) -> None:
-        x, w, h, base = rng.uniform(0, 0.75), rng.uniform(0.2, 0.34), rng.uniform(0.14, 0.26), horizon + rng.uniform(0.02, 0.1)
+        x, w, h, base = rng.uniform(-0.05, 0.7), rng.uniform(0.26, 0.4), rng.uniform(0.18, 0.3), horizon + rng.uniform(0.04, 0.14)
         self.box("house", x, base - h, x + w, base)
         self.polygon("house", [(x - 0.03, base - h), (x + w + 0.03, base - h), (x + w / 2, base - h - rng.uniform(0.08, 0.16))])
 
     def tree(self, rng: np.random.Generator, horizon: float) -> None:
-        x, r, base = rng.uniform(0.08, 0.92), rng.uniform(0.09, 0.15), horizon + rng.uniform(0.04, 0.25)
-        self.box("tree", x - 0.025, base - r * 2, x + 0.025, base)
+        x, r, base = rng.uniform(0.08, 0.92), rng.uniform(0.11, 0.17), horizon + rng.uniform(0.06, 0.3)
+        self.box("tree", x - 0.035, base - r * 2, x + 0.035, base)
         self.ellipse("tree", x - r, base - r * 3.2, x + r, base - r * 1.1)
 
     def car(self, rng: np.random.Generator, horizon: float) -> None:
-        x, w, base = rng.uniform(0.02, 0.7), rng.uniform(0.2, 0.28), rng.uniform(max(horizon + 0.14, 0.6), 0.96)
-        h = w * 0.36
+        x, w, base = rng.uniform(-0.05, 0.7), rng.uniform(0.3, 0.42), rng.uniform(max(horizon + 0.2, 0.7), 0.98)
+        h = w * 0.4
         self.box("car", x, base - h, x + w, base)
         self.polygon("car", [(x + w * 0.2, base - h), (x + w * 0.3, base - h * 1.9), (x + w * 0.7, base - h * 1.9), (x + w * 0.85, base - h)])
 
