@@ -13,8 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seggen_d2.captions import read_captions
-from seggen_d2.captions.table import write_captions
+from seggen_d2.captions import read_captions, write_captions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.bases import load_base
 from seggen_d2.generators.directory import load_generator, read_card

@@ -49,7 +49,7 @@ def test_neither_wing_may_import_the_other():
     ("bank.__init__", "from ..mixing.swap import SwapMapper"),
     ("segmentation.codec", "def later():\n    from seggen_d2.sources import load_dataset"),
     ("recipes.runner", "from seggen_d2.engine import train"),
-    ("captions.table", "from seggen_d2.generators import prompts"),
+    ("captions.dataset", "from seggen_d2.generators import prompts"),
     ("engine.run", "import diffusers.models"),
     ("synthesis.job", "def later():\n    from diffusers import AutoencoderKL"),
     ("engine.run", "try:\n    import detectron2\nexcept ImportError:\n    pass"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,14 @@ import numpy as np
 import pytest
 import yaml
 
+from seggen_d2.bank import Bank
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.sources import load_dataset
+from seggen_d2.sources import load_dataset, read_image
+from seggen_d2.sources.caption_table import read_captions
 from seggen_d2.sources.masks import read_labelled
 from seggen_d2.sources.toy import CATEGORIES, STUFF, toy_scene
-from seggen_d2.sources.toy_folder import FIRST, MOST, write_toy_folder
+from seggen_d2.sources.toy_folder import FIRST, MOST, write_repainted, write_toy_folder
+from seggen_d2.sources.toy_unlabelled import unlabelled_pictures, write_unlabelled
 from seggen_d2.sources.toy_unseen import unseen_scene
 
 SCENES = range(40)
@@ -89,14 +91,47 @@ def test_an_unseen_scene_is_labelled_as_drawn_and_painted_as_no_labelled_scene_i
 
 
 def test_scenes_of_one_split_never_meet_those_of_another(tmp_path):
-    base = (ROOT / "seggen_d2/generators/training/base.py").read_text()  # read, not imported: that loads diffusers
-    unlabelled = int(re.search(r"^TOY_FIRST = ([\d_]+)", base, re.M).group(1))
-    starts = sorted([*FIRST.values(), unlabelled])
-    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) >= MOST
+    starts = sorted(FIRST.values())
+    assert starts[-1] == FIRST["unlabelled"] and min(b - a for a, b in zip(starts, starts[1:], strict=False)) >= MOST
     with pytest.raises(SegGenError, match="count is out of range"):
         write_toy_folder(tmp_path, "train", MOST + 1)
     with pytest.raises(SegGenError, match="split is not known"):
         write_toy_folder(tmp_path, "unsen", 1)
+    with pytest.raises(SegGenError, match="split is not known"):  # they have no labels
+        write_toy_folder(tmp_path, "unlabelled", 1)
+
+
+@pytest.mark.parametrize("task", ["semantic", "panoptic"])
+def test_repainted_scenes_keep_their_labels_and_tell_their_source(tmp_path, task):
+    write_repainted(tmp_path, 3, 3, task=task)
+    source = load_dataset(write_repainted(tmp_path, 3, 2, task=task))  # what is left of more looks is no part of it
+    assert source.name == "toy_repainted" and [r["image_id"] for r in source.records()] == [f"train_{i:05d}_{k}" for i in range(3) for k in (1, 2)]
+    for place, record in enumerate(source.records()):
+        image, mask = read_labelled(record, source)
+        assert (mask.labels() == toy_scene(FIRST["train"] + place // 2).labels).all()
+        assert (image == toy_scene(FIRST["train"] + place // 2, appearance=place % 2 + 1).image).all()
+
+
+def test_oracle_banks_keep_their_sources(tmp_path):
+    write_repainted(tmp_path / "repainted", 3, 2)
+    command = [sys.executable, str(ROOT / "tools/import_bank.py"), "--dataset", str(tmp_path / "repainted/dataset.yaml"), "--strategy", "oracle-imgsyn",
+               "--source-pattern", r"(.+)_\d+$", "--quality", "100", "--output", str(tmp_path / "bank"), "--licence", "none needed"]
+    subprocess.run(command, check=True, capture_output=True)
+    records = [bank.record(number) for bank in [Bank(tmp_path / "bank")] for number in range(len(bank))]
+    assert [record["source_id"] for record in records] == [f"train_{i:05d}" for i in range(3) for _ in range(2)]
+    assert {record["strategy"] for record in records} == {"oracle-imgsyn"}
+
+
+def test_unlabelled_pictures_have_captions_and_no_labels(tmp_path):
+    table = write_unlabelled(tmp_path, 4, size=24)
+    assert not list(tmp_path.rglob("*mask*")) and not list(tmp_path.rglob("*attributes*"))
+    captions = read_captions(table)
+    for i, (image, caption) in enumerate(unlabelled_pictures(4, size=24)):
+        scene, name = toy_scene(FIRST["unlabelled"] + i, size=24), f"unlabelled_{i:07d}"
+        assert captions[name] == (caption,) and (read_image(tmp_path / "images" / f"{name}.png") == image).all() and (image == scene.image).all()
+        assert scene.attributes["scene"] in caption and all(f"{look} {thing}" in caption for thing, look in scene.attributes["categories"].items())
+    with pytest.raises(SegGenError, match="count is out of range"):
+        write_unlabelled(tmp_path, 0)
 
 
 def test_the_script_adds_unseen_scenes_and_leaves_the_others_as_they_were(tmp_path):

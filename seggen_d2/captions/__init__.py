@@ -1,9 +1,11 @@
 """Captions: a batch of images in, strings out."""
 
+from seggen_d2.sources.caption_table import read_caption_facts, read_captions, read_captions_of, write_captions
+from seggen_d2.sources.caption_words import list_caption
+
 from .captioner import Captioner, CaptionRequest
 from .dataset import Share, caption_dataset
-from .label_list import LabelListCaptioner, list_caption
-from .table import read_caption_facts, read_captions, read_captions_of, write_captions
+from .label_list import LabelListCaptioner
 
 __all__ = [
     "CaptionRequest",

@@ -33,7 +33,7 @@ class Captioner(Protocol):
 
     Attributes:
         name: how it is called in commands and progress bars.
-        facts: what a table of its captions tells of it: :data:`~seggen_d2.captions.table.FACTS`.
+        facts: what a table of its captions tells of it: :data:`~seggen_d2.sources.caption_table.FACTS`.
     """
 
     name: str

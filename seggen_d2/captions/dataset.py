@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.sources import Source
+from seggen_d2.sources.caption_table import read_caption_facts, read_captions, write_captions
 from seggen_d2.sources.masks import read_labelled
 
 from .captioner import Captioner, CaptionRequest
-from .table import read_caption_facts, read_captions, write_captions
 
 CHUNK = 256  # images: what a stopped process loses at most
 READERS = 4  # threads that read the next batch while one is described

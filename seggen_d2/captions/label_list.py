@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from seggen_d2.segmentation import Categories
-from seggen_d2.segmentation.categories import spoken
 from seggen_d2.segmentation.masks import Mask
+from seggen_d2.sources.caption_words import NUMBERS, list_caption, list_names
 
 from .captioner import CaptionRequest
-
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 class LabelListCaptioner:
@@ -67,23 +65,3 @@ def _count(mask: Mask, labels: np.ndarray, category: int, least: float) -> int:
         parts = [(segment.iscrowd, pixels[segment.id]) for segment in mask.segments if segment.category_id == category]
     shown = [iscrowd for iscrowd, area in parts if area > least]
     return len(NUMBERS) if any(shown) else max(1, len(shown))
-
-
-def list_caption(opening: str, counts: Mapping[str, int], looks: Mapping[str, str]) -> str:
-    """``("a scene", {"road": 1, "car": 2}, {"road": "grey"})`` to ``"a scene with a grey road and two cars"``."""
-    listed = list_names(counts, looks)
-    return f"{opening} with {listed}" if listed else opening
-
-
-def list_names(counts: Mapping[str, int], looks: Mapping[str, str]) -> str:
-    """``({"road": 1, "car": 2}, {"road": "grey"})`` to ``"a grey road and two cars"``."""
-    phrases = [_phrase(name, count, looks.get(name, "")) for name, count in counts.items()]
-    return " and ".join(filter(None, [", ".join(phrases[:-1]), *phrases[-1:]]))
-
-
-def _phrase(name: str, count: int, look: str) -> str:
-    described = f"{look} {spoken(name)}".strip()
-    if count == 1:
-        return f"{'an' if described[0].lower() in 'aeiou' else 'a'} {described}"
-    plural = described if described.endswith("s") else described + "s"
-    return f"{NUMBERS[count] if count < len(NUMBERS) else 'many'} {plural}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from PIL import Image
 from tqdm import tqdm
@@ -18,11 +19,14 @@ from seggen_d2.segmentation.masks import InstanceMask, SegmentMask
 from seggen_d2.segmentation.outlines import box_of, polygons_from_mask
 from seggen_d2.segmentation.panoptic import panoptic_png
 
+from .splits import write_list
 from .toy import CATEGORIES, STUFF, ToyScene, toy_scene
 from .toy_unseen import unseen_scene
 
 MOST = 100_000  # scenes a split
-FIRST = {"train": 0, "val": MOST, "test": 2 * MOST, "unseen": 3 * MOST}  # scenes of different splits never meet
+# Scenes of different splits never meet; those of "unlabelled" have no end.
+FIRST = {"train": 0, "val": MOST, "test": 2 * MOST, "unseen": 3 * MOST, "oracle": 4 * MOST, "unlabelled": 10 * MOST}
+LABELLED = tuple(split for split in FIRST if split != "unlabelled")
 
 
 def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, task: str = "semantic") -> Path:
@@ -30,7 +34,8 @@ def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, ta
 
     Args:
         folder: of one split and task.
-        split: ``train``, ``val``, ``test``, or ``unseen``: scenes of another look.
+        split: ``train``, ``val``, ``test``; ``oracle``: more true scenes, for a bank that no generator can beat; or
+            ``unseen``: scenes of another look.
         count: scenes, up to ``MOST``.
         size: pixels a side.
         task: ``semantic`` (label maps), ``panoptic`` or ``instance`` (COCO's formats; polygons fill the holes of objects).
@@ -41,22 +46,50 @@ def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, ta
     Raises:
         SegGenError: the task or the split is not known, or scenes would be those of another split.
     """
-    write_labels = WRITERS[check_choice("task", task, tuple(WRITERS))]
     check_range("count", count, 0, MOST)
-    first, draw = FIRST[check_choice("split", split, tuple(FIRST))], unseen_scene if split == "unseen" else toy_scene
+    first, draw = FIRST[check_choice("split", split, LABELLED)], unseen_scene if split == "unseen" else toy_scene
+    scenes = ((f"{split}_{i:05d}", draw(first + i, size=size)) for i in range(count))
+    return _write(folder, split, scenes, count, task)
+
+
+def write_repainted(folder: Path, count: int, appearances: int, *, size: int = 48, task: str = "semantic") -> Path:
+    """Write the first ``count`` training scenes in ``appearances`` other looks and lights each: their labels, other images.
+
+    A picture is called ``train_NNNNN_A``, A from 1: the scene that it is a variant of, and its appearance.
+
+    Returns:
+        The dataset's YAML file.
+
+    Raises:
+        SegGenError: the task is not known, or a number is out of range.
+    """
+    check_range("count", count, 0, MOST)
+    check_range("appearances", appearances, 1, 1000)
+    wanted = {f"train_{i:05d}_{look}": (i, look) for i in range(count) for look in range(1, appearances + 1)}
+    scenes = ((name, toy_scene(FIRST["train"] + i, size=size, appearance=look)) for name, (i, look) in wanted.items())
+    write_list(folder / "files.txt", [*wanted])  # the folder may hold other appearances, which sort in between
+    return _write(folder, "repainted", scenes, len(wanted), task, {"files": "files.txt"} if task == "semantic" else {})
+
+
+def _write(folder: Path, split: str, drawn: Iterable[tuple[str, ToyScene]], count: int, task: str, more: Mapping[str, str] | None = None) -> Path:
+    write_labels = WRITERS[check_choice("task", task, tuple(WRITERS))]
     scenes: dict[str, ToyScene] = {}
-    for i in tqdm(range(count), desc=f"toy {split}", unit="scene"):
-        name = f"{split}_{i:05d}"
-        scenes[name] = draw(first + i, size=size)
-        file = folder / "images" / f"{name}.png"
-        if not file.exists():
-            with write_aside(file) as aside:
-                Image.fromarray(scenes[name].image).save(aside, "PNG")
+    for name, scene in tqdm(drawn, desc=f"toy {split}", unit="scene", total=count):
+        scenes[name] = scene
+        write_image(folder, name, scene.image)
     write_json(folder / "attributes.json", {name: scene.attributes for name, scene in scenes.items()})
     spec = {"name": f"toy_{split}", "images": "images", **write_labels(folder, scenes), "ignore_id": CATEGORIES.ignore_id,
-            "attributes": "attributes.json", "limit": count}
+            "attributes": "attributes.json", "limit": count, **(more or {})}
     write_bytes(folder / "dataset.yaml", yaml.safe_dump(json.loads(json.dumps(spec)), sort_keys=False).encode())
     return folder / "dataset.yaml"
+
+
+def write_image(folder: Path, name: str, image: np.ndarray) -> None:
+    """``(H, W, 3)`` uint8 RGB as ``folder/images/NAME.png``, unless it is there."""
+    file = folder / "images" / f"{name}.png"
+    if not file.exists():
+        with write_aside(file) as aside:
+            Image.fromarray(image).save(aside, "PNG")
 
 
 def _write_label_maps(folder: Path, scenes: dict[str, ToyScene]) -> dict[str, Any]:

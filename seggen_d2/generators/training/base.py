@@ -12,13 +12,13 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from tqdm import tqdm
 
-from seggen_d2.captions import list_caption, read_captions_of
+from seggen_d2.captions import read_captions_of
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
 from seggen_d2.foundation.seeds import derive_seed
 from seggen_d2.sources import load_dataset, read_image
-from seggen_d2.sources.toy import toy_scene
+from seggen_d2.sources.toy_unlabelled import unlabelled_pictures
 
 from ..examples.labelled import encode_pictures
 from ..examples.texts import check_captions
@@ -76,15 +76,10 @@ class Pictures:
     captions: list[str]
 
 
-TOY_FIRST = 1_000_000  # unlabelled toy scenes are numbered from here, labelled ones from 0
-
-
 def toy_pictures(count: int, size: int) -> Pictures:
-    """Draw ``count`` toy scenes; their label maps are thrown away unseen."""
-    scenes = [toy_scene(TOY_FIRST + i, size=size) for i in tqdm(range(count), desc="toy pictures", unit="image")]
-    captions = [list_caption(f"a scene {s.attributes['scene']}", {n: s.counts.get(n, 1) for n in s.attributes["categories"]},
-                             s.attributes["categories"]) for s in scenes]
-    return Pictures(np.stack([s.image for s in scenes]), captions)
+    """The toy world's ``count`` unlabelled pictures."""
+    images, captions = zip(*unlabelled_pictures(count, size=size), strict=True)
+    return Pictures(np.stack(images), list(captions))
 
 
 def dataset_pictures(dataset: str, captions: str, height: int, width: int) -> Pictures:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_aside
-from seggen_d2.sources import Source
+
+from .dataset_file import Source
 
 COLUMNS = ("image_id", "caption")  # and "number", without which each image has one caption
 FACTS = ("captioner", "model", "licence")
