@@ -31,6 +31,8 @@ from .tasks import MAPPERS
 _MANY = 10**9
 _RANGES: dict[str, tuple[float, float]] = {
     "SEGGEN.P_AUG": (0, 1),
+    "SEGGEN.P_AUG_END": (0, 1),
+    "SEGGEN.SYNTHETIC_WEIGHT": (0, 1000),
     "SEGGEN.EMA": (0, 1),
     "SOLVER.BASE_LR": (0, 10),
     "SOLVER.MAX_ITER": (1, _MANY),
@@ -70,6 +72,8 @@ _RANGES: dict[str, tuple[float, float]] = {
 _CHOICES: dict[str, tuple[str, ...]] = {
     "SEGGEN.ENGINE": ("auto", "transformers", "detectron2"),
     "SEGGEN.SAMPLING": ("uniform", "paired", "weighted"),
+    "SEGGEN.P_AUG_SCHEDULE": ("constant", "linear", "cosine"),
+    "SEGGEN.P_AUG_BY": ("", "rarity"),
     "SEGGEN.MAPPER": ("seggen", "host"),
     "SOLVER.AMP.DTYPE": ("bf16", "fp16"),
     "SOLVER.LR_SCHEDULER_NAME": ("WarmupPolyLR", "WarmupMultiStepLR"),

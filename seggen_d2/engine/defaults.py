@@ -133,9 +133,14 @@ _C.SEGGEN.BANK_ROOT = ""  # folder, or URL, of banks that are called by their fo
 _C.SEGGEN.BANK_WEIGHTS = []  # how often each bank is drawn from; [] is by their sizes
 _C.SEGGEN.P_AUG = 0.6  # probability that a real sample is swapped for a synthetic one, where SEGGEN.STAGES is empty;
 #                        of no effect without SEGGEN.BANKS
+_C.SEGGEN.P_AUG_SCHEDULE = "constant"  # constant | linear | cosine: over the stage, from P_AUG to P_AUG_END
+_C.SEGGEN.P_AUG_END = 0.0  # p_aug where a linear or cosine stage ends; 0 ends it on real data
+_C.SEGGEN.P_AUG_BY = ""  # "" | rarity: images with rare classes are swapped more often, the mean stays P_AUG; with SAMPLING paired
+_C.SEGGEN.SYNTHETIC_WEIGHT = 1.0  # what the loss terms of synthetic samples are multiplied by; the denominators stay the batch's
 _C.SEGGEN.SAMPLING = "uniform"  # uniform | paired | weighted: which synthetic sample
 _C.SEGGEN.SAMPLE_WEIGHTS = ""  # weighted: the bank's column, or scores/NAME:column
-_C.SEGGEN.STAGES = []  # list of {P_AUG, ITERATIONS, BASE_LR, START_WEIGHTS}; [] is one stage of the keys above
+_C.SEGGEN.STAGES = []  # list of {P_AUG, ITERATIONS, BASE_LR, START_WEIGHTS, P_AUG_SCHEDULE, P_AUG_END}; [] is one stage of
+#                        the keys above, whose schedule is also that of stages that name none
 _C.SEGGEN.MAPPER = "seggen"  # seggen | host: this package's mapper, or Mask2Former's or Mask DINO's own (Detectron2)
 _C.SEGGEN.CHECK_SOURCES = True  # refuse a bank made from images of DATASETS.TEST; False where files merely share names
 _C.SEGGEN.EMA = 0.0  # decay in [0, 1) of a running average of the weights, evaluated and saved; 0 is off (Detectron2)

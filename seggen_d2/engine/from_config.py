@@ -15,7 +15,8 @@ from seggen_d2.bank import Bank
 from seggen_d2.bank.store import is_url, join
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mapping import Augmentation, DatasetMapper, large_scale_jitter, test_augmentations, training_augmentations
-from seggen_d2.mixing import Stage, SwapMapper, stages_from
+from seggen_d2.mixing import Schedule, Stage, SwapMapper, rarity_of, stages_from
+from seggen_d2.mixing.sampling import check_goes_with
 from seggen_d2.modeling import Mask2Former, Outputs, build_mask2former
 from seggen_d2.segmentation import Categories
 from seggen_d2.sources.dataset_file import Source
@@ -41,7 +42,8 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
     """
     train, tests = _datasets(cfg, training)
     stages = stages_of(cfg)
-    banks = _banks(cfg, train, tests) if training and any(stage.p_aug > 0 for stage in stages) else []
+    banks = _banks(cfg, train, tests) if training and any(stage.course.peak > 0 for stage in stages) else []
+    records = _records(cfg, train) if training else []
     categories = train[0].categories
     check_classes(cfg, categories)
     model = build_model(cfg, categories, _outputs(cfg, categories))
@@ -53,9 +55,9 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
         predictions=Path(cfg.OUTPUT_DIR) / "predictions" if cfg.TEST.SAVE_PREDICTIONS else None,
         stages=stages,
         options=solver_options(cfg),
-        records=_records(cfg, train) if training else [],
+        records=records,
         tests=tests,
-        mapper_at=_swap(cfg, categories, banks),
+        mapper_at=_swap(cfg, categories, banks, records),
         test_batch=cfg.TEST.IMS_PER_BATCH,
         test_mapper=DatasetMapper(test_augmentations(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)),
         folder=Path(cfg.OUTPUT_DIR),
@@ -95,12 +97,18 @@ def _records(cfg: CfgNode, train: list[Source]) -> list[dict[str, Any]]:
     return with_objects(records) if filtered else records
 
 
-def _swap(cfg: CfgNode, categories: Categories, banks: list[Bank]) -> Callable[[float], SwapMapper]:
+def _swap(
+    cfg: CfgNode, categories: Categories, banks: list[Bank], records: list[dict[str, Any]]
+) -> Callable[[float | Schedule], SwapMapper]:
     bare = DatasetMapper(_training_steps(cfg), _task(cfg).targets(categories), seed=cfg.SEED)
+    by_rarity = cfg.SEGGEN.P_AUG_BY and banks  # the masks are read only where something is swapped
+    if by_rarity:
+        check_goes_with(cfg.SEGGEN.SAMPLING, cfg.SEGGEN.SAMPLE_WEIGHTS or None, by_rarity)
     return partial(
         SwapMapper,
         bare,
         banks,
+        p_aug_of=rarity_of(records, _task(cfg).task, categories.ignore_id) if by_rarity else None,
         bank_weights=list(cfg.SEGGEN.BANK_WEIGHTS) or None,
         sampling=cfg.SEGGEN.SAMPLING,
         sample_weights=cfg.SEGGEN.SAMPLE_WEIGHTS or None,
@@ -197,13 +205,19 @@ def stages_of(cfg: CfgNode) -> tuple[Stage, ...]:
 
     Without a bank that one stage is on real data alone; stages that name a ``P_AUG`` above 0 need one.
     """
-    p_aug = cfg.SEGGEN.P_AUG
-    if p_aug > 0 and not cfg.SEGGEN.BANKS and not cfg.SEGGEN.STAGES:
-        logger.info("SEGGEN.BANKS names no bank: training is on real data alone, SEGGEN.P_AUG is of no effect")
-        p_aug = 0.0
-    return stages_from(
-        cfg.SEGGEN.STAGES, p_aug=p_aug, iterations=cfg.SOLVER.MAX_ITER, base_lr=cfg.SOLVER.BASE_LR
+    keys, solver = cfg.SEGGEN, cfg.SOLVER
+    stages = stages_from(
+        keys.STAGES,
+        p_aug=keys.P_AUG,
+        iterations=solver.MAX_ITER,
+        base_lr=solver.BASE_LR,
+        p_aug_schedule=keys.P_AUG_SCHEDULE,
+        p_aug_end=keys.P_AUG_END,
     )
+    if keys.BANKS or keys.STAGES or not stages[0].course.peak:
+        return stages
+    logger.info("SEGGEN.BANKS names no bank: training is on real data alone, SEGGEN.P_AUG is of no effect")
+    return (Stage(0.0, solver.MAX_ITER, solver.BASE_LR),)
 
 
 def solver_options(cfg: CfgNode) -> SolverOptions:
@@ -236,6 +250,7 @@ def solver_options(cfg: CfgNode) -> SolverOptions:
         tensorboard=solver.TENSORBOARD,
         seed=cfg.SEED,
         device=cfg.MODEL.DEVICE,
+        synthetic_weight=cfg.SEGGEN.SYNTHETIC_WEIGHT,
     )
 
 

@@ -46,7 +46,7 @@ def _stage(run: Experiment, number: int) -> str:
     stage = run.stages[number]
     origin = f", from {stage.start_weights}" if stage.start_weights else ""
     return (
-        f"{stage.iterations} iterations of {run.options.batch_size} images, p_aug {stage.p_aug:g}, "
+        f"{stage.iterations} iterations of {run.options.batch_size} images, p_aug {stage.course}, "
         f"learning rate {stage.base_lr:g}{origin}"
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import set_seed
 
 from seggen_d2.bank import Bank
-from seggen_d2.mixing import NumberedSampler, Stage
+from seggen_d2.mixing import NumberedSampler, Schedule, Stage
 from seggen_d2.modeling import Mask2Former, Outputs
 from seggen_d2.modeling.finished import FINALS
 from seggen_d2.sources.dataset_file import Source
@@ -39,7 +39,7 @@ class Experiment:
 
     Attributes:
         model: with the weights that stage 0 starts from, unless ``weights`` names others.
-        records: real training records. mapper_at: from p_aug to the mapper of a stage.
+        records: real training records. mapper_at: from p_aug, a number or a schedule, to the mapper of a stage.
         stages: in order. options: of every stage's optimisation.
         tests: datasets to evaluate; the first one's metrics are the run's.
         test_mapper: for their images. test_batch: images at once.
@@ -51,7 +51,7 @@ class Experiment:
 
     model: Mask2Former
     records: list[dict[str, Any]]
-    mapper_at: Callable[[float], Callable[..., dict[str, Any]]]
+    mapper_at: Callable[[float | Schedule], Callable[..., dict[str, Any]]]
     stages: Sequence[Stage]
     options: SolverOptions
     tests: list[Source]
@@ -115,13 +115,13 @@ def train_stage(run: Experiment, number: int, checkpoint: Path | None) -> None:
     )
     loader = train_loader(
         run.records,
-        run.mapper_at(stage.p_aug),
+        run.mapper_at(stage.course.at(done * options.batch_size, stage.iterations * options.batch_size)),
         sampler,
         workers=options.workers,
         batch_size=options.batch_size // (options.accumulate * ranks),
     )
     lines = JsonLines(run.folder / "metrics.json", keep_before=done + past if rank == 0 else None)
-    bar = ProgressBar(f"stage {number + 1}/{len(run.stages)}, p_aug {stage.p_aug:g}")
+    bar = ProgressBar(f"stage {number + 1}/{len(run.stages)}, p_aug {stage.course}")
 
     def on_log(entry: dict[str, Any]) -> None:
         bar.show({origin: entry[f"loss_{origin}"] for origin in ("real", "synthetic") if f"loss_{origin}" in entry})

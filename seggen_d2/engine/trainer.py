@@ -41,6 +41,7 @@ class SolverOptions:
     tensorboard: bool = False
     seed: int = 0
     device: str = ""  # "" | cpu | cuda
+    synthetic_weight: float = 1.0  # of the loss terms of synthetic samples
 
 
 class SegmentationTrainer(Trainer):
@@ -97,12 +98,14 @@ class SegmentationTrainer(Trainer):
         return self.lr_scheduler
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
-        """The sum of the batch's losses; the same per-sample values go into the log, apart by origin."""
+        """The sum of the batch's losses, its synthetic samples' terms weighted; what is logged by origin is not."""
         samples = inputs["samples"]
         losses = model(samples, per_sample=True)
         totals = torch.stack(list(losses.values())).sum(0)
-        self._note(losses, totals.detach(), [bool(sample.get("is_synthetic")) for sample in samples])
-        return totals.mean()
+        synthetic = [bool(sample.get("is_synthetic")) for sample in samples]
+        self._note(losses, totals.detach(), synthetic)
+        weight = self.options.synthetic_weight
+        return totals.mean() if weight == 1 else (totals * totals.new_tensor([weight if one else 1.0 for one in synthetic])).mean()
 
     def _note(self, losses: dict[str, Tensor], totals: Tensor, synthetic: list[bool]) -> None:
         for origin, wanted in (("loss_real", False), ("loss_synthetic", True)):

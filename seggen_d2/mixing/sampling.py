@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from seggen_d2.bank.format import UNLABELLED
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.errors import SegGenError, check_choice
 from seggen_d2.segmentation import check_same_categories
 
 if TYPE_CHECKING:
@@ -79,6 +79,39 @@ class Weighted:
 
 
 SAMPLINGS = {"uniform": Uniform, "paired": Paired, "weighted": Weighted}
+
+
+def make_pickers(banks: Sequence[Bank], sampling: str, sample_weights: str | None) -> list[Picker]:
+    """The picker of each bank, by arguments that go together (:func:`check_goes_with`).
+
+    Raises:
+        SegGenError: the weights of a bank cannot be used.
+    """
+    maker = SAMPLINGS[sampling]
+    return [maker(bank, sample_weights) if sample_weights else maker(bank) for bank in banks]
+
+
+def check_goes_with(sampling: str, sample_weights: str | None, p_aug_of: Any) -> None:
+    """Weights go with ``weighted``, and p_aug by the real image with ``paired``.
+
+    Raises:
+        SegGenError: one comes without the other, or the sampling is unknown.
+    """
+    check_choice("sampling", sampling, SAMPLINGS)
+    if (sampling == "weighted") != bool(sample_weights):
+        raise SegGenError(
+            f"sampling {sampling!r} and sample_weights do not go together",
+            expected="'weighted' with a column, or another sampling without",
+            found=f"sample_weights {sample_weights!r}",
+            remedy="set both, or neither",
+        )
+    if p_aug_of is not None and sampling != "paired":
+        raise SegGenError(
+            "p_aug by the real image goes with sampling 'paired' alone",
+            expected="'paired': the synthetic sample holds the classes of the image that it stands in for",
+            found=f"sampling {sampling!r}",
+            remedy="set SEGGEN.SAMPLING to paired, or leave SEGGEN.P_AUG_BY out",
+        )
 
 
 def cumulative(weights: Sequence[float] | np.ndarray, what: str, count: int) -> np.ndarray:

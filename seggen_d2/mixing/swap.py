@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
+from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.foundation.seeds import unit_float
 
-from .sampling import SAMPLINGS, Picker, check_banks, cumulative, pick, shares_of_banks
+from .sampling import check_banks, check_goes_with, cumulative, make_pickers, pick, shares_of_banks
 
 if TYPE_CHECKING:
     from seggen_d2.bank import Bank
@@ -34,6 +34,8 @@ class SwapMapper:
         mapper: ``mapper(record)``, or ``mapper(record, number=number)`` where numbers are handed over.
         banks: one bank or several of one label space. None is needed where ``p_aug`` is 0.
         p_aug: probability in [0, 1] of a synthetic sample, or a function of the global sample number that gives it.
+        p_aug_of: of a real record and that probability, the record's own (``rarity.Rarity``); with ``paired`` alone, whose
+            synthetic samples hold the record's classes.
         bank_weights: how often each bank is drawn from; by default as their sizes are. ``paired`` draws among the banks
             that hold a variant.
         sampling: ``"uniform"`` over a bank, ``"paired"`` (a variant of the same real image) or ``"weighted"``.
@@ -51,6 +53,7 @@ class SwapMapper:
         banks: Bank | Sequence[Bank],
         p_aug: float | Callable[[int], float],
         *,
+        p_aug_of: Callable[[Mapping[str, Any], float], float] | None = None,
         bank_weights: Sequence[float] | None = None,
         sampling: str = "uniform",
         sample_weights: str | None = None,
@@ -68,7 +71,9 @@ class SwapMapper:
                 remedy="name a bank (SEGGEN.BANKS), or set p_aug to 0",
             )
         check_banks(self.banks)
-        self._pickers = _pickers(self.banks, sampling, sample_weights)
+        check_goes_with(sampling, sample_weights, p_aug_of)
+        self.p_aug_of = p_aug_of
+        self._pickers = make_pickers(self.banks, sampling, sample_weights)
         self._shares = shares_of_banks(self.banks, bank_weights) if self.banks else np.empty(0)
         self._sums = (
             cumulative(self._shares, "the list of bank weights", len(self.banks)) if self.banks else self._shares
@@ -112,13 +117,7 @@ class SwapMapper:
         """``(bank, row)``, or None for the real record."""
         if self.p_aug == 0:
             return None
-        if callable(self.p_aug) and number is None:
-            raise SegGenError(
-                "p_aug is a function of the sample number, and the loader gives none",
-                expected="a number in [0, 1]",
-                remedy="use NumberedSampler and NumberedDataset, or a constant p_aug",
-            )
-        p_aug = check_range("p_aug", self.p_aug(number), 0, 1) if callable(self.p_aug) else self.p_aug
+        p_aug = self._chance(record, number)
         where = self._host_number() if number is None else number
         if unit_float("swap", self.seed, where) >= p_aug:
             return None
@@ -129,6 +128,17 @@ class SwapMapper:
                 return bank, row
         self.without_variant += 1
         return None
+
+    def _chance(self, record: Mapping[str, Any], number: int | None) -> float:
+        """p_aug of the real ``record`` at ``number``."""
+        if callable(self.p_aug) and number is None:
+            raise SegGenError(
+                "p_aug is a function of the sample number, and the loader gives none",
+                expected="a number in [0, 1]",
+                remedy="use NumberedSampler and NumberedDataset, or a constant p_aug",
+            )
+        p_aug = check_range("p_aug", self.p_aug(number), 0, 1) if callable(self.p_aug) else self.p_aug
+        return p_aug if self.p_aug_of is None else self.p_aug_of(record, p_aug)
 
     def _bank_order(self, where: int | str) -> Iterator[int]:
         """Banks by weight, none twice; a bank without a fitting row gives way to the others in their proportions."""
@@ -161,18 +171,6 @@ class SwapMapper:
                 logger.warning("%d synthetic samples could not be used; further ones are counted only", MOST_TOLD)
         if self.failures == ALARM and not self.swapped:
             logger.error("none of the first %d synthetic samples could be used: training sees real data alone", ALARM)
-
-
-def _pickers(banks: Sequence[Bank], sampling: str, sample_weights: str | None) -> list[Picker]:
-    maker = SAMPLINGS[check_choice("sampling", sampling, SAMPLINGS)]
-    if (sampling == "weighted") != bool(sample_weights):
-        raise SegGenError(
-            f"sampling {sampling!r} and sample_weights do not go together",
-            expected="'weighted' with a column, or another sampling without",
-            found=f"sample_weights {sample_weights!r}",
-            remedy="set both, or neither",
-        )
-    return [maker(bank, sample_weights) if sample_weights else maker(bank) for bank in banks]
 
 
 def _member(bank: Bank, row: int) -> str:

@@ -17,8 +17,8 @@ from detectron2.utils.events import get_event_storage
 from detectron2.utils.logger import setup_logger
 from torch.utils.data import ConcatDataset
 
-from seggen_d2.foundation.errors import SegGenError, check_range
-from seggen_d2.mixing import SwapMapper
+from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.mixing import Schedule, SwapMapper
 
 from .data.bank_dataset import BankDataset, MappedDataset
 from .data.datasets import TASKS, banks_from_config, task_from_config, train_names, train_records
@@ -26,7 +26,9 @@ from .data.label_space import task_of
 from .data.registration import is_bank
 from .hosts import MAPPERS
 from .losses import Losses, LossesApart, mean_losses
+from .probability import constant_of, course_of, p_aug_by
 from .randomness import seed_of
+from .weighing import SyntheticWeight
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ _MAPPER_TASKS = {kind: TASKS[name] for name, kind in MAPPERS.items()} | {"DetrDa
 _swaps: weakref.WeakSet[SwapMapper] = weakref.WeakSet()  # of this process, for the hook to find
 
 
-def swap(mapper: Callable[..., Any], cfg: Any, p_aug: float | Callable[[int], float] | None = None) -> SwapMapper:
+def swap(mapper: Callable[..., Any], cfg: Any, p_aug: float | Schedule | None = None) -> SwapMapper:
     """Wrap a training mapper, whosever it is, by the keys of ``SEGGEN``.
 
     Without a bank, or at ``p_aug`` 0, the mapper gets the real records and nothing else.
@@ -42,10 +44,11 @@ def swap(mapper: Callable[..., Any], cfg: Any, p_aug: float | Callable[[int], fl
     Args:
         mapper: called with a record (and with ``number=`` where the loader hands numbers over).
         cfg: a config with this package's keys.
-        p_aug: in place of ``SEGGEN.P_AUG``.
+        p_aug: in place of ``SEGGEN.P_AUG`` and its schedule; a schedule needs a loader that hands numbers over.
 
     Raises:
-        SegGenError: the config lacks the keys, or a bank is unknown, unfit or leaks.
+        SegGenError: the config lacks the keys, or asks for a schedule where nothing tells the iteration; or a bank is
+            unknown, unfit or leaks.
     """
     if "SEGGEN" not in cfg:
         raise SegGenError(
@@ -55,18 +58,19 @@ def swap(mapper: Callable[..., Any], cfg: Any, p_aug: float | Callable[[int], fl
         )
     show_log(cfg)
     keys = cfg.SEGGEN
-    p_aug = keys.P_AUG if p_aug is None else p_aug
-    if not callable(p_aug):
-        check_range("SEGGEN.P_AUG", p_aug, 0, 1)
+    p_aug = constant_of(keys) if p_aug is None else p_aug
     banks = banks_from_config(cfg, _task(mapper, cfg), keys.BANKS if p_aug != 0 else ())
     if not banks:
         logger.info("training is on real data alone: %s", "P_AUG is 0" if p_aug == 0 else "SEGGEN.BANKS names no bank")
     for bank in banks:
         logger.info("swap: bank %s, %d samples, %s", bank.root, len(bank), bank.info.task)
+    if banks and keys.SYNTHETIC_WEIGHT != 1:
+        logger.info("SEGGEN.SYNTHETIC_WEIGHT %g acts through SegGenHook; a trainer without it weights all samples alike", keys.SYNTHETIC_WEIGHT)
     made = SwapMapper(
         mapper,
         banks,
         p_aug if banks else 0.0,
+        p_aug_of=p_aug_by(cfg, _task(mapper, cfg)[0]) if banks else None,
         bank_weights=list(keys.BANK_WEIGHTS) or None if banks else None,
         sampling=keys.SAMPLING if banks else "uniform",
         sample_weights=keys.SAMPLE_WEIGHTS or None if banks else None,
@@ -129,7 +133,7 @@ class SegGenHook(HookBase):
 
     Every ``SOLVER.LOG_PERIOD`` iterations, and at the last one, the storage gets ``real/loss_...`` and
     ``synthetic/loss_...`` (the last layer's, and ``total_loss`` over all layers), ``swap/synthetic_share`` and
-    ``swap/failed`` of the samples since.
+    ``swap/failed`` of the samples since. ``SEGGEN.SYNTHETIC_WEIGHT`` acts through it, on gradients (``weighing.py``).
 
     Args:
         cfg: the config that the loader was built with.
@@ -139,11 +143,12 @@ class SegGenHook(HookBase):
         self.cfg = cfg
         self.totals: Counter = Counter()  # samples of this run: real, synthetic, failed
         self._losses: LossesApart | None = None
+        self._weighing: SyntheticWeight | None = None
         self._iteration, self._parts, self._counts = -1, [], Counter()  # what the step that was reported last gave
 
     def before_train(self) -> None:
         keys, start = self.cfg.SEGGEN, self.trainer.start_iter
-        if keys.BANKS and keys.P_AUG > 0 and not _swaps:
+        if keys.BANKS and course_of(keys).peak > 0 and not _swaps:
             raise SegGenError(
                 "SEGGEN.BANKS names banks, and the training loader was built without the swap",
                 expected="from seggen_d2.plugin import build_detection_train_loader",
@@ -156,14 +161,16 @@ class SegGenHook(HookBase):
         if start and getattr(inner, "_data_loader_iter_obj", None) is not None:
             logger.warning("the loader began before the start iteration was known: its draws repeat those of iteration 0")
         model = getattr(self.trainer, "model", None)
+        if keys.SYNTHETIC_WEIGHT != 1:
+            self._weighing = SyntheticWeight(getattr(model, "module", model), keys.SYNTHETIC_WEIGHT)
         if model is None:
             logger.warning("the trainer has no model attribute: losses are not logged apart")
             return
         self._losses = LossesApart(getattr(model, "module", model), self._is_due, self._report)
 
     def after_train(self) -> None:
-        if self._losses:
-            self._losses.remove()
+        for hooks in filter(None, (self._losses, self._weighing)):
+            hooks.remove()
         if self.totals:
             logger.info("swap: %d real samples, %d synthetic, %d synthetic not usable (real ones used)",
                         *(self.totals[kind] for kind in ("real", "synthetic", "failed")))

@@ -16,13 +16,14 @@ from seggen_d2.mixing import NumberedDataset, NumberedSampler
 from ..data.datasets import train_records
 from ..data.mapper import build_mapper
 from ..hosts import host_mapper
+from ..probability import course_of
 from ..randomness import NoSample, NumberedMapper, seed_of
 from ..swap import swap
 
 __all__ = ["build_test_loader", "build_train_loader", "training_mapper", "training_records"]
 
 
-def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
+def build_train_loader(cfg: Any, start_number: int = 0, first_number: int = 0) -> DataLoader:
     """An endless loader of this process's batches, each a list of mapped samples.
 
     Sample n of the run is a function of (``SEED``, n): its record, whether it is swapped and for which synthetic one,
@@ -31,11 +32,13 @@ def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
     Args:
         start_number: samples that all processes together have drawn before; ``loader.sampler.start_number`` may be
             set until the loader is first iterated.
+        first_number: of the stage's first sample, where its schedule of p_aug begins.
 
     Raises:
         SegGenError: a dataset or bank is unknown or unfit, or the batch cannot be shared out.
     """
-    records = training_records(cfg)
+    records, course = training_records(cfg), course_of(cfg.SEGGEN)
+    p_aug = course.at(first_number, cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH)
     sampler = NumberedSampler(
         len(records),
         seed=seed_of(cfg),
@@ -44,7 +47,7 @@ def build_train_loader(cfg: Any, start_number: int = 0) -> DataLoader:
         world_size=comm.get_world_size(),
     )
     return DataLoader(
-        UsableRecords(records, swap(training_mapper(cfg), cfg)),
+        UsableRecords(records, swap(training_mapper(cfg), cfg, p_aug)),
         batch_size=share_of_batch(cfg, comm.get_world_size()),
         sampler=sampler,
         num_workers=cfg.DATALOADER.NUM_WORKERS,

@@ -12,6 +12,7 @@ from seggen_d2.engine.multi_scale import passes
 from seggen_d2.foundation.table import labelled
 
 from ..model.checkpoint import check_weights
+from ..probability import course_of
 from ..swap import swap
 from .evaluators import check_tests
 from .loader import training_records
@@ -29,7 +30,7 @@ def plan(cfg: Any, *, resume: bool = False) -> str:
     check_tests(cfg)
     parameters = sum(parameter.numel() for parameter in build_model(cfg).parameters())
     model = f"{cfg.MODEL.META_ARCHITECTURE} on {cfg.MODEL.BACKBONE.NAME}, {parameters / 1e6:.2f} M parameters"
-    banks = swap(_nothing, cfg, p_aug=max(part.SEGGEN.P_AUG for part in configs)).banks
+    banks = swap(_nothing, cfg, p_aug=max(course_of(part.SEGGEN).peak for part in configs)).banks
     rows = [("engine", f"Detectron2 on {cfg.MODEL.DEVICE}"), ("model", model)]
     rows += [("training", f"{len(training_records(cfg))} real samples of {', '.join(cfg.DATASETS.TRAIN)}")]
     rows += [("bank", f"{bank.root}: {len(bank)} synthetic samples") for bank in banks]
@@ -57,7 +58,8 @@ def check_origins(cfg: Any, *, resume: bool = False) -> None:
 def _stage(part: Any, cfg: Any, has_bank: bool) -> str:
     own = Path(part.MODEL.WEIGHTS).parent.parent == Path(cfg.OUTPUT_DIR)
     origin = "the stage before" if own else part.MODEL.WEIGHTS
-    share = f"{part.SEGGEN.P_AUG:g}" if has_bank or not part.SEGGEN.P_AUG else "0 (no bank)"
+    course = course_of(part.SEGGEN)
+    share = str(course) if has_bank or not course.peak else "0 (no bank)"
     return (
         f"{part.SOLVER.MAX_ITER} iterations of {part.SOLVER.IMS_PER_BATCH} images, p_aug {share}, "
         f"learning rate {part.SOLVER.BASE_LR:g}, from {origin or 'random weights'}"

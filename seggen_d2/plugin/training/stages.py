@@ -18,6 +18,7 @@ from seggen_d2.foundation.files import write_aside
 from seggen_d2.mixing import Stage, stages_from
 from seggen_d2.modeling.finished import FINALS, final_model
 
+from ..probability import course_of
 from .ema import EMA_FINAL
 from .evaluators import check_tests
 from .results import run_metrics
@@ -35,8 +36,9 @@ def stages_of(cfg: Any) -> tuple[Stage, ...]:
         SegGenError: a stage is none, or names a ``P_AUG`` above 0 where there is no bank.
     """
     solver, given = cfg.SOLVER, cfg.SEGGEN.STAGES
-    stages = stages_from(given, p_aug=cfg.SEGGEN.P_AUG, iterations=solver.MAX_ITER, base_lr=solver.BASE_LR)
-    if given and not cfg.SEGGEN.BANKS and any(stage.p_aug > 0 for stage in stages):
+    p_aug = {"p_aug": cfg.SEGGEN.P_AUG, "p_aug_schedule": cfg.SEGGEN.P_AUG_SCHEDULE, "p_aug_end": cfg.SEGGEN.P_AUG_END}
+    stages = stages_from(given, **p_aug, iterations=solver.MAX_ITER, base_lr=solver.BASE_LR)
+    if given and not cfg.SEGGEN.BANKS and any(stage.course.peak > 0 for stage in stages):
         raise SegGenError(
             "SEGGEN.STAGES: P_AUG is above 0 and there is no bank to swap from",
             expected="banks in SEGGEN.BANKS",
@@ -47,7 +49,7 @@ def stages_of(cfg: Any) -> tuple[Stage, ...]:
 
 
 def stage_configs(cfg: Any) -> list[Any]:
-    """A config for each stage: its length, learning rate, ``P_AUG``, weights and folder.
+    """A config for each stage: its length, learning rate, ``P_AUG`` with its schedule, weights and folder.
 
     ``SOLVER.STEPS`` given in iterations of ``SOLVER.MAX_ITER`` keep their share of a stage; given as shares, below 1,
     they become iterations. One stage is written to ``OUTPUT_DIR`` itself, several to ``OUTPUT_DIR/stage-N``.
@@ -59,6 +61,7 @@ def stage_configs(cfg: Any) -> list[Any]:
         part.SOLVER.STEPS = _steps(cfg.SOLVER.STEPS, cfg.SOLVER.MAX_ITER, stage.iterations)
         part.SOLVER.MAX_ITER, part.SOLVER.BASE_LR = stage.iterations, stage.base_lr
         part.SEGGEN.P_AUG, part.SEGGEN.STAGES = stage.p_aug, []
+        part.SEGGEN.P_AUG_SCHEDULE, part.SEGGEN.P_AUG_END = stage.p_aug_schedule, stage.p_aug_end
         if len(stages) > 1:
             part.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / f"stage-{number}")
         before = str(Path(found[-1].OUTPUT_DIR) / FINAL) if found else cfg.MODEL.WEIGHTS
@@ -103,8 +106,8 @@ def train_stages(cfg: Any, *, resume: bool = False) -> dict[str, Any]:
         trainer = Trainer(part, iterations_before=before)
         trainer.resume_or_load(resume=resume and number == first)
         logger.info(
-            "stage %d of %d: iterations %d to %d, p_aug %g, learning rate %g, from %s",
-            *(number + 1, len(configs), trainer.start_iter, trainer.max_iter, part.SEGGEN.P_AUG, part.SOLVER.BASE_LR),
+            "stage %d of %d: iterations %d to %d, p_aug %s, learning rate %g, from %s",
+            *(number + 1, len(configs), trainer.start_iter, trainer.max_iter, course_of(part.SEGGEN), part.SOLVER.BASE_LR),
             "its checkpoint" if trainer.start_iter else part.MODEL.WEIGHTS or "random weights",
         )
         results, trained = trainer.train(), trained or trainer.start_iter < trainer.max_iter

@@ -54,7 +54,7 @@ class Trainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         self._trainer = StepTrainer(
             distributed(model),
-            self.build_train_loader(cfg),
+            self.build_train_loader(cfg, iterations_before * cfg.SOLVER.IMS_PER_BATCH),
             optimizer,
             parts=cfg.SOLVER.ACCUMULATE,
             precision=cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else "",
@@ -136,8 +136,8 @@ class Trainer(DefaultTrainer):
         return cls.test(cfg, *multi_scale(cfg, model)) if cfg.TEST.AUG.ENABLED else {}
 
     @classmethod
-    def build_train_loader(cls, cfg: Any) -> Any:
-        return build_train_loader(cfg)
+    def build_train_loader(cls, cfg: Any, first_number: int = 0) -> Any:
+        return build_train_loader(cfg, first_number=first_number)
 
     @classmethod
     def build_test_loader(cls, cfg: Any, dataset_name: str) -> Any:
