@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.sources import Source
-from seggen_d2.sources.caption_table import read_caption_facts, read_captions, write_captions
+from seggen_d2.sources.caption_table import Edits, read_caption_facts, read_captions, write_captions
 from seggen_d2.sources.masks import read_labelled
 
 from .captioner import Captioner, CaptionRequest
@@ -41,13 +41,14 @@ class Share:
 
 
 def caption_dataset(
-    source: Source, captioner: Captioner, path: str | os.PathLike, *, batch: int = 8, share: Share | None = None
+    source: Source, captioner: Captioner, path: str | os.PathLike, *, batch: int = 8, share: Share | None = None,
+    edit: Callable[[Mapping[str, tuple[str, ...]]], Edits | None] = lambda captions: None,
 ) -> dict[str, tuple[str, ...]]:
     """Caption every image of ``source`` into the table at ``path``.
 
-    Images that the table holds already are not captioned again. The others are cut into chunks, whatever the number of
-    processes; a finished chunk is a file of its own beside the table, so that a stopped run goes on with the same
-    command and ends with the same captions.
+    Images that the table holds already are not captioned again; edits are made anew from what describes the images. The
+    others are cut into chunks, whatever the number of processes; a finished chunk is a file of its own beside the table,
+    so that a stopped run goes on with the same command and ends with the same captions.
 
     Args:
         source: the dataset.
@@ -55,9 +56,10 @@ def caption_dataset(
         path: the table.
         batch: images at once.
         share: this process's part; all of it by default.
+        edit: makes the table's edits from ``{image_id: captions}``.
 
     Returns:
-        ``{image_id: captions}`` of the whole dataset, in the order of its records.
+        ``{image_id: captions that describe it}`` of the whole dataset, in the order of its records.
 
     Raises:
         SegGenError: an image or mask cannot be read, the captioner gave an empty caption, or the table was made by
@@ -75,7 +77,8 @@ def caption_dataset(
     if share.index == 0:
         for number, chunk in enumerate(chunks):
             done |= _read_chunk(folder, number, chunk) or {}
-        write_captions(path, {name: done[name] for name in _names(records)}, captioner.facts)
+        captions = {name: done[name] for name in _names(records)}
+        write_captions(path, captions, captioner.facts, edit(captions))
         shutil.rmtree(folder, ignore_errors=True)
     share.wait()
     return read_captions(path)

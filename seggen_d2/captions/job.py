@@ -12,9 +12,11 @@ from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.options import check_same_options
 from seggen_d2.foundation.processes import join_processes, memory_told
 from seggen_d2.sources import load_dataset
+from seggen_d2.sources.caption_table import read_captions, read_edits
 
 from .blip2 import Blip2Captioner, Blip2Options
 from .dataset import Share, caption_dataset
+from .edits import EditOptions, Editor
 from .label_list import LabelListCaptioner
 
 CAPTIONERS = ("label-list", "blip2")
@@ -40,18 +42,20 @@ class CaptionOptions:
         captioner: ``label-list`` or ``blip2``.
         label_list: the former's options.
         blip2: the latter's.
+        edits: of the captions, which each run makes anew.
     """
 
     dataset: str
     captioner: str = "label-list"
     label_list: LabelListOptions = field(default_factory=LabelListOptions)
     blip2: Blip2Options = field(default_factory=Blip2Options)
+    edits: EditOptions = field(default_factory=EditOptions)
 
     def __post_init__(self) -> None:
         check_choice("captioner", self.captioner, CAPTIONERS)
 
     def deciding(self) -> dict:
-        """The options that decide the captions, flat."""
+        """The options that decide the captions that describe the images, flat."""
         own = self.label_list if self.captioner == "label-list" else self.blip2
         return {"dataset": self.dataset, "captioner": self.captioner, **asdict(own)}
 
@@ -75,7 +79,7 @@ def make_captions(options: CaptionOptions, output: Path, *, batch: int = 8, devi
     Under ``accelerate launch`` the processes share the images, each on a device of its own.
 
     Returns:
-        ``{image_id: captions}``.
+        ``{image_id: captions that describe it}``.
 
     Raises:
         SegGenError: an input is bad, the GPU is too small, or ``output`` was begun with other options.
@@ -83,10 +87,22 @@ def make_captions(options: CaptionOptions, output: Path, *, batch: int = 8, devi
     check_range("batch", batch, 1, 4096)
     source = load_dataset(options.dataset)
     check_same_options(output, options.deciding())
+    editor = Editor(source.categories, options.edits)
     share, place = _share(device)
     captioner = (LabelListCaptioner(source.categories, **asdict(options.label_list)) if options.captioner == "label-list"
                  else Blip2Captioner(options.blip2, source.categories, place))
-    return caption_dataset(source, captioner, output / TABLE, batch=batch, share=share)
+    return caption_dataset(source, captioner, output / TABLE, batch=batch, share=share, edit=editor)
+
+
+def told(path: Path) -> str:
+    """What the table at ``path`` holds, in a line or two."""
+    captions, edits = read_captions(path), read_edits(path)
+    first = next(iter(captions.values()))[0]
+    lines = [f"{sum(map(len, captions.values()))} captions of {len(captions)} images in {path}, such as: {first!r}"]
+    texts = [text for given in edits.texts.values() for text, _ in given]
+    lines += [f"{len(texts)} edits of them, attributes drawn again, such as: {texts[0]!r}"] if texts else []
+    lines += [f"{len(edits.weights)} images with rare categories, worth up to {max(edits.weights.values()):.1f} times the samples"] if edits.weights else []
+    return "\n".join(lines)
 
 
 def _share(device: str) -> tuple[Share, str | torch.device]:

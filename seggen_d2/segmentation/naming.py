@@ -45,7 +45,12 @@ class Naming:
 
     def named(self, caption: str) -> list[int]:
         """Ids of the categories that ``caption`` names, ascending."""
-        return sorted({self._ids[found.group()] for found in self._pattern.finditer(" ".join(caption.lower().split()))})
+        return sorted({place for _, _, place in self.mentions(" ".join(caption.split()))})
+
+    def mentions(self, caption: str) -> list[tuple[int, int, int]]:
+        """``(start, end, id)`` of each name in a single-spaced ``caption``, in order: ``caption[start:end]`` is the name."""
+        lowered = "".join(letter if len(letter.lower()) > 1 else letter.lower() for letter in caption)  # as long as the caption
+        return [(found.start(), found.end(), self._ids[found.group()]) for found in self._pattern.finditer(lowered)]
 
 
 def named_categories(caption: str, categories: Categories) -> list[int]:
