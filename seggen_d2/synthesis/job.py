@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from seggen_d2.bank import BankInfo
-from seggen_d2.captions import read_caption_facts, read_captions_of
+from seggen_d2.captions import read_caption_facts, read_prompts_of
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes
 from seggen_d2.foundation.seeds import fingerprint
@@ -60,8 +60,8 @@ class Job:
     def _plan(self) -> Plan:
         """The plan; sources of one size come together, so that batches, which hold one size, are full."""
         options, geometry = self.options, self.networks.geometry
-        captions = read_captions_of(self.source, options.captions, options.dataset)
-        sources = [PlannedSource(source_id, captions[str(record["image_id"])], geometry.views(record["height"], record["width"]))
+        prompts = read_prompts_of(self.source, options.captions, options.dataset)
+        sources = [PlannedSource(source_id, prompts[str(record["image_id"])].captions, geometry.views(record["height"], record["width"]))
                    for source_id, record in self.records.items()]
         sources.sort(key=lambda source: source.views[0].out)
         return Plan(self.strategy, sources, options.replicas, options.seed, options.shard_size, options.batch)
