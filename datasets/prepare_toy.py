@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=int, default=0, metavar="N", help="scenes: the first N that a base with toy: N is trained on (default: none)")
     parser.add_argument("--oracle", type=int, default=0, metavar="N", help="scenes (default: none)")
     parser.add_argument("--repainted", type=int, default=0, metavar="K", help="looks of each training scene, its own apart (default: none)")
+    parser.add_argument("--labelled-set", type=int, default=0, metavar="N", help="which training and oracle scenes: sets of up to 1000, from 0 (default: 0)")
     parser.add_argument("--size", type=int, default=48, help="pixels a side (default: 48)")
     parser.add_argument("--task", default="semantic", choices=("semantic", "panoptic", "instance"), help="of the labels (default: semantic)")
     args = parser.parse_args()
@@ -36,9 +37,9 @@ def main() -> None:
 
     for split in LABELLED:
         if split in ("train", "test") or getattr(args, split):
-            print(write_toy_folder(args.output / split, split, getattr(args, split), size=args.size, task=args.task))
+            print(write_toy_folder(args.output / split, split, getattr(args, split), size=args.size, task=args.task, labelled_set=args.labelled_set))
     if args.repainted:
-        print(write_repainted(args.output / "repainted", args.train, args.repainted, size=args.size, task=args.task))
+        print(write_repainted(args.output / "repainted", args.train, args.repainted, size=args.size, task=args.task, labelled_set=args.labelled_set))
     if args.unlabelled:
         print(write_unlabelled(args.output / "unlabelled", args.unlabelled, size=args.size))
 

@@ -25,11 +25,12 @@ from seggen_d2.sources.toy_folder import write_toy_folder
 
 ROOT = Path(__file__).parents[1]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-TABLES = ("ablation", "ade20k", "coco", "synthetic-only", "unseen")
+TABLES = ("ablation", "ade20k", "coco", "gain", "synthetic-only", "tuning", "unseen")
 UNSEEN = {"unseen": "datasets/other/dataset.yaml"}
-PLANNED = [("ablation", "toy", "small"), ("ade20k", "toy", "small"), ("coco", "toy", "small"), ("synthetic-only", "toy", "small"), ("unseen", "toy", "small"),
-           ("ablation", "camvid", "small"), ("synthetic-only", "camvid", "small"), ("ablation", "ade20k", "paper"), ("ade20k", "ade20k", "paper"),
-           ("ade20k", "ade20k", "small"), ("ablation", "coco", "paper"), ("coco", "coco", "paper"), ("coco", "coco", "small")]
+PLANNED = [("gain", "toy", "small"), ("tuning", "toy", "small"), ("ade20k", "toy", "small"), ("coco", "toy", "small"), ("synthetic-only", "toy", "small"),
+           ("unseen", "toy", "small"), ("ablation", "camvid", "small"), ("gain", "camvid", "small"), ("synthetic-only", "camvid", "small"),
+           ("ablation", "ade20k", "paper"), ("ade20k", "ade20k", "paper"), ("ade20k", "ade20k", "small"), ("gain", "ade20k", "paper"),
+           ("ablation", "coco", "paper"), ("coco", "coco", "paper"), ("coco", "coco", "small")]
 
 
 @pytest.fixture(autouse=True)
@@ -76,12 +77,12 @@ def test_the_paper_s_rows_stand_beside_ours():
     rows = {row["name"]: row for row in planned("ade20k", "ade20k").plan["rows"]}
     assert rows["+ SegGen Swin-L"]["paper"] == {"mIoU s.s.": 57.4, "mIoU m.s.": 58.7}
     assert rows["+ SegGen Swin-L"]["against"] == "Mask2Former Swin-L"
-    assert [row["paper"]["mIoU"] for row in planned("ablation").plan["rows"]] == [47.2, 48.3, 49.0, 49.9]
+    assert [row["paper"]["mIoU"] for row in planned("ablation", "camvid").plan["rows"]] == [47.2, 48.3, 49.0, 49.9]
     assert not any(row["paper"] for row in planned("ablation", task="panoptic").plan["rows"])  # the paper's are of semantic segmentation
 
 
 def test_tables_of_a_dataset_share_what_they_have_in_common():
-    first, second = ({stage.name: stage.key for stage in planned(table).stages} for table in ("ablation", "ade20k"))
+    first, second = ({stage.name: stage.key for stage in planned(table).stages} for table in ("unseen", "ade20k"))
     both = first.keys() & second.keys()
     assert {"semantic.data", "semantic.bank-masksyn", "semantic.train-transformers-R50-real-seed0"} <= both
     assert all(first[name] == second[name] for name in both)
@@ -95,9 +96,70 @@ def test_only_what_the_rows_need_is_run():
 
 
 def test_each_seed_is_a_run_of_its_own():
-    made = planned("ablation", seeds=3)
+    made = planned("ablation", "camvid", seeds=3)
     assert [run["seed"] for run in made.plan["rows"][3]["runs"]] == [0, 1, 2]
-    assert len(folders(made)) == 12 and folders(planned("ablation")) < folders(made)
+    assert len(folders(made)) == 12 and folders(planned("ablation", "camvid")) < folders(made)
+
+
+def test_the_toy_world_s_ablation_has_more_rows_from_scratch_and_pre_trained():
+    made = planned("ablation")
+    rows = {row["name"]: row for row in made.plan["rows"]}
+    assert made.protocol.name == "gain" and not any(row["not_run"] for row in rows.values())
+    scratch, pre_trained = ([name for name in rows if name.endswith(model)] for model in (", R50", ", R50 pre-trained"))
+    assert [name.removesuffix(" pre-trained") for name in pre_trained] == scratch and len(rows) == 2 * len(scratch)
+    for name, row in rows.items():
+        assert row["model"] == name.split(", ")[1] and all(rows[other]["model"] == row["model"] for other in (row["against"], row["oracle"]) if other)
+    words = {command[command.index("OUTPUT_DIR") + 1]: command for command in commands(made, "train_net")}
+    for row in rows.values():
+        assert ("MODEL.WEIGHTS" in words[row["runs"][0]["folder"]]) == (row["model"] == "R50 pre-trained")
+
+
+def test_annotators_of_different_models_are_different_banks():
+    labelled = commands(planned("gain"), "label_bank")
+    pairs = {command[command.index("--segmenter") + 1].split("/")[-1]: command[command.index("--output") + 1].split("/")[-1] for command in labelled}
+    assert pairs == {"R50-real-seed0": "annotator", "R50-pre-trained-real-seed0": "annotator-R50-pre-trained"}
+
+
+def test_the_annotator_paints_as_many_images_from_the_same_captions_as_both_banks_hold():
+    made = {command[command.index("--strategy") + 1]: parse_overrides(command[command.index("dataset") :])
+            for command in commands(planned("gain"), "synthesize")}
+    assert made["unlabelled"]["replicas"] == made["masksyn"]["replicas"] + made["imgsyn"]["replicas"]
+    assert len({each["captions"] for each in made.values()}) == 1 and "redraws" in made["imgsyn"]["captions"]
+    trained = [parse_overrides(command[command.index("dataset") :]) for command in commands(planned("gain"), "train_generator")]
+    assert all(each["captions"].endswith("/captions/captions.parquet") for each in trained)  # never looks that the picture has not
+
+
+def test_a_world_without_true_scenes_says_so_and_leaves_models_that_it_lacks_out():
+    rows = {row["name"]: row for row in planned("gain", "camvid").plan["rows"]}
+    assert "no more true scenes" in rows["Oracle"]["not_run"] and rows["+ both"]["runs"] and len(rows) == 10
+
+
+def test_choices_are_read_on_images_of_their_own():
+    for row in planned("tuning").plan["rows"]:
+        assert all(place.endswith("/val/predictions/toy_val") for run in row["runs"] for place in run["predictions"].values())
+    assert [column["dataset"].split("/")[-2] for column in planned("tuning").plan["columns"]] == ["val"]
+
+
+def test_each_replication_has_its_own_labels_generators_and_banks():
+    made, plain = planned("gain", seeds=3, replications=2), planned("gain", seeds=3)
+    assert [run["folder"].split("/runs/")[0].split("/")[-1] for run in made.plan["rows"][1]["runs"]] == ["semantic", "replication-1", "semantic"]
+    stages = {stage.name: stage for stage in made.stages}
+    for name in ("data", "mask2img", "text2mask", "bank-masksyn", "bank-imgsyn", "bank-annotator", "bank-oracle"):
+        first, other = stages[f"semantic.{name}"].command, stages[f"semantic.replication-1.{name}"].command
+        assert [word.replace("/semantic/replication-1", "/semantic") for word in other] != first or name in ("bank-annotator", "bank-oracle")
+        assert not any("/semantic/" in word and "/replication-1/" not in word for word in other)
+    shared = {stage.name: stage.key for stage in plain.stages}
+    assert all(stages[name].key == key for name, key in shared.items() if name in stages)  # more replications add to those there are
+    assert plain.plan["replications"] == 1 and made.plan["replications"] == 2
+
+
+@pytest.mark.parametrize(("request_", "message"), [
+    (Request("gain", "toy", seeds=2, replications=3), "--replications is out of range"),
+    (Request("gain", "camvid", seeds=3, replications=3), "--replications is of no use for camvid"),
+])
+def test_replications_that_cannot_be_are_told(request_, message):
+    with pytest.raises(SegGenError, match=message):
+        plan_table(request_)
 
 
 def test_predictions_are_looked_for_where_their_stages_put_them():
@@ -179,7 +241,7 @@ def test_commands_are_shown_as_they_are_typed():
     (("ablatio", "toy"), "protocol 'ablatio' is not known(.|\n)*did you mean 'ablation'"),
     (("ablation", "tooy"), "no dataset is called 'tooy'(.|\n)*prepare_folder.py"),
     (("ablation", "toy", "paper"), "--scale for toy is not known"),
-    (("ablation", "toy", "", "depth"), "--task for ablation is not known"),
+    (("unseen", "toy", "", "depth"), "--task for unseen is not known"),
     (("ablation", "toy", "", "", "d2"), "--engine is not known"),
     (("ablation", "toy", "", "", "transformers", 0), "--seeds is out of range"),
     (("coco", "ade20k"), "no row of the table coco can be run on ADE20K(.|\n)*no labels for panoptic"),
@@ -202,7 +264,7 @@ def test_a_value_of_another_type_is_told_before_anything_runs(values, message):
 
 def test_classes_that_are_of_no_use_or_none_are_told(tmp_path):
     with pytest.raises(SegGenError, match="--classes is of no use for this table"):
-        planned("ablation", classes=("car",))
+        planned("unseen", classes=("car",))
     write_toy_folder(tmp_path / "semantic" / "data" / "test", "test", 1)
     planned("synthetic-only", output=str(tmp_path), classes=("car",))
     with pytest.raises(SegGenError, match="--classes: a category is not known(.|\n)*did you mean 'car'"):
@@ -246,6 +308,8 @@ def test_a_table_of_a_dataset_that_is_not_there_says_how_to_prepare_it(tmp_path,
      "two rows would share the run semantic.train-transformers-R50-real.seggen-seed0"),
     ({"rows": [{"name": "a", "setting": "reel"}]}, "no row of the table(.|\n)*there is no config configs/toy/reel.yaml"),
     ({"colums": []}, "unknown key 'colums'(.|\n)*did you mean 'columns'"),
+    ({"rows": [{"name": "a", "setting": "real", "options": ["SEED", "3"]}]}, "has options and would share its runs(.|\n)*run: NAME"),
+    ({"rows": [{"name": "a", "setting": "real", "oracle": "b"}]}, "compared with 'b', which is no row"),
 ])
 def test_a_protocol_that_does_not_hold_together_is_refused(tmp_path, change, message):
     protocol = {"name": "mine", "title": "t", "source": "s", "world": "toy", "tasks": ["semantic"], "columns": [{"name": "mIoU"}],
@@ -293,22 +357,23 @@ def test_a_prepared_dataset_of_one_s_own_is_a_world(tmp_path):
 
 # -- the smallest table, from end to end -----------------------------------------------------------------------------
 
-FEW_STEPS = {"scenes": 6, "tests": 4, "unseen": 2, "masksyn": 1, "imgsyn": 1,
+PAPERS = "seggen_d2/recipes/protocols/ablation.yaml"  # by its file: the toy world's own has more rows
+FEW_STEPS = {"scenes": 6, "vals": 2, "tests": 4, "unseen": 2, "captioned": 8, "redraws": 1, "oracle": 2, "repainted": 1, "masksyn": 1, "imgsyn": 1,
              "generator_options": ["training.steps", "2", "training.warmup_steps", "1", "training.checkpoint_every", "2"],
              "train_options": ["SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "1", "SOLVER.CHECKPOINT_PERIOD", "2"],
              "synthesis_options": ["masks.steps", "2", "images.steps", "2", *(word for limit in ("max_unsure 1.0", "min_labelled 0.0", "min_categories 1",
                                    "min_named 0.0", "max_dropped 1.0", "max_lost 1.0") for word in f"quality.{limit}".split())]}
 
 
-def test_the_toy_ablation_runs_from_end_to_end_and_never_twice(tmp_path):
+def test_a_toy_table_runs_from_end_to_end_and_never_twice(tmp_path):
     words = [str(word) for pair in FEW_STEPS.items() for word in pair]
-    command = [sys.executable, "tools/reproduce.py", "ablation", "--dataset", "toy", "--seeds", "1", "--engine", "transformers", "--replicates", "20",
+    command = [sys.executable, "tools/reproduce.py", PAPERS, "--dataset", "toy", "--seeds", "1", "--engine", "transformers", "--replicates", "20",
                "--output", str(tmp_path), "--cores", str(len(CORES[:2])), *words]
     first = subprocess.run(command, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr[-3000:]
     folder = tmp_path / "tables" / "ablation-semantic-transformers"
     table = json.loads((folder / "table.json").read_text())
-    assert table["command"].startswith("python tools/reproduce.py ablation --dataset toy")
+    assert table["command"].startswith(f"python tools/reproduce.py {PAPERS} --dataset toy")
     assert [row["name"] for row in table["rows"]] == ["Real data alone", "+ MaskSyn", "+ ImgSyn", "+ both"]
     folders_of = {run["row"]: Path(run["folder"]) for run in table["runs"]}
     for row in table["rows"]:
@@ -316,6 +381,6 @@ def test_the_toy_ablation_runs_from_end_to_end_and_never_twice(tmp_path):
         assert row["cells"]["mIoU"]["mean"] == pytest.approx(metrics["value"], abs=1e-9)
     assert "47.2" in (folder / "table.md").read_text() and (folder / "table.html").is_file()
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "stages").iterdir()}
-    assert len(stamps) == 10
+    assert len(stamps) == 11
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0 and stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "stages").iterdir()}

@@ -4,7 +4,9 @@
 ade20k          ADE20K semantic: Mask2Former and + SegGen, R50 and Swin-L, single and multi scale
 coco            COCO panoptic: synthetic pretraining, real finetuning; R50, Mask DINO Swin-L; instance AP beside it
 synthetic-only  synthetic samples alone, against images that an annotator (a segmenter) labels
-ablation        none, MaskSyn, ImgSyn, both
+ablation        none, MaskSyn, ImgSyn, both; on the toy world it is:
+gain            the same, synthetic alone, pretraining, the annotator-based baseline and two oracles; with a pre-trained backbone, too
+tuning          the baseline's own settings, by the validation scenes
 unseen          trained here, tested on another domain
 
 What is finished is never run twice, and tables of one dataset share data, generators, banks and runs: after any stop
@@ -23,7 +25,7 @@ from seggen_d2.foundation.options import parse_overrides
 
 EXAMPLES = """
 examples:
-  python tools/reproduce.py ablation --dataset toy --seeds 1              four rows, some twenty core minutes
+  python tools/reproduce.py ablation --dataset toy --seeds 5              all rows of the toy world, hours
   python tools/reproduce.py ade20k --dry-run                              every command of the paper's size, GPU hours, disk
   python tools/reproduce.py ade20k --dataset toy --seeds 3                the same rows, tiny
   python tools/reproduce.py ablation --dataset mine --seeds 5             datasets/mine, as datasets/prepare_folder.py made it
@@ -33,12 +35,14 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("table", metavar="TABLE", help="ade20k, coco, synthetic-only, ablation, unseen, or a protocol's YAML file")
+    words.add_argument("table", metavar="TABLE", help="ade20k, coco, synthetic-only, ablation, gain, tuning, unseen, or a protocol's YAML file")
     words.add_argument("--dataset", default="", metavar="NAME", help="toy, camvid, ade20k, coco, or a prepared dataset (default: the table's own)")
     words.add_argument("--scale", default="", metavar="SCALE", help="paper or small; toy and camvid are small (default: the dataset's first)")
     words.add_argument("--task", default="", metavar="TASK", help="semantic, panoptic or instance, for tables that have no task of their own")
     words.add_argument("--engine", default="auto", help="transformers, detectron2, or auto: Detectron2 where it is installed (default: auto)")
     words.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings of each row (default: 1; five for a claim)")
+    words.add_argument("--replications", type=int, default=1, metavar="R", help="labelled sets with generators and banks of their own, under the seeds "
+                       "in turn, where the dataset can draw them: the toy world (default: 1; as many as seeds tells most)")
     words.add_argument("--classes", nargs="+", default=[], metavar="CLASS", help="categories that mIoU* is over (default: all)")
     words.add_argument("--output", default="", metavar="DIR", help="folder of all artefacts (default: output/reproduce/DATASET)")
     words.add_argument("--cores", type=int, metavar="N", help="CPU cores to use, where stages take one each (default: 2, or 1 where there is but one)")
@@ -54,8 +58,8 @@ def main() -> None:
     from seggen_d2.recipes.runner import usable_cores
 
     command = shlex.join(["python", "tools/reproduce.py", *sys.argv[1:]])
-    made = plan_table(Request(given.table, given.dataset, given.scale, given.task, given.engine, given.seeds, tuple(given.classes), given.output,
-                              parse_overrides(given.overrides), command=command))
+    made = plan_table(Request(given.table, given.dataset, given.scale, given.task, given.engine, given.seeds, tuple(given.classes), given.replications,
+                              given.output, parse_overrides(given.overrides), command=command))
     if given.dry_run:
         print(dry_run(made))
         return

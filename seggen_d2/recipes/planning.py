@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seggen_d2.foundation.errors import SegGenError, check_choice
-from seggen_d2.foundation.options import load_yaml
+from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 
-from .filling import Filling, command_line
 from .protocol import MAIN, Column, Protocol, Row
-from .recipe import Stage, StageFile, expand, make_stage
-from .world import Evaluation, ImageSet, Segmenter, World
+from .recipe import Stage
+from .trainings import Site, Trainings
+from .world import World
 
-METRICS = "metrics_final.json"
 ENGINES = ("transformers", "detectron2")
-ANNOTATOR_ENGINE = "transformers"  # its models are what tools/label_bank.py opens
+ORACLES = ("oracle", "oracle-imgsyn")  # banks of true scenes, which only a world that is drawn has
 
 
 @dataclass
@@ -30,9 +27,10 @@ class Planner:
         root: folder of the world's artefacts, which all its tables share.
         engine: ``transformers`` or ``detectron2``. seeds: trainings of each row. task: of the rows that name none.
         classes: names of categories that ``mIoU*`` is over; none is all.
+        replications: labelled sets, generators and banks; seed ``s`` stands on those of number ``s % replications``.
 
     Raises:
-        SegGenError: the protocol has no such task, or the world no such evaluation.
+        SegGenError: the protocol has no such task, or the world no such evaluation or one chain only.
     """
 
     protocol: Protocol
@@ -42,30 +40,30 @@ class Planner:
     seeds: int
     task: str = ""
     classes: Sequence[str] = ()
-    all_stages: dict[str, Stage] = field(default_factory=dict)
+    replications: int = 1
     wanted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         possible = [task for task in self.protocol.tasks if task in self.world.file.tasks] or self.protocol.tasks
         own = [task for task in possible if task == self.world.values.get("own_task", task)]
         self.task = check_choice(f"--task for {self.protocol.name}", self.task or (own or possible)[0], self.protocol.tasks)
-        for task in dict.fromkeys(row.task or self.task for row in self.protocol.rows):
-            for stage in expand(self.world.stages, self.values(task), self.root / task, str(self.world.path), f"{task}."):
-                self.all_stages[stage.name] = stage
+        self._check_replications()
+        self.rows = self.protocol.rows_of(self.world.file.models)
+        self.trainings = Trainings(self.world, self.root, self.engine, self.protocol.name)
+        for task in dict.fromkeys(row.task or self.task for row in self.rows):
+            for replication in range(self.replications):
+                self.trainings.open(Site(task, replication))
 
-    def values(self, task: str, **more: Any) -> dict[str, Any]:
-        """Of the variables, for a task; those of the world may name others."""
-        known = {**self.world.values, "task": task, "output": (self.root / task).as_posix(), "engine": self.engine, **more}
-        filling = Filling(known, f"world {self.world.path}")
-        return {key: filling.text(value) if isinstance(value, str) else value for key, value in known.items()}
-
-    def _filled(self, text: str, task: str, **more: Any) -> str:
-        return Filling(self.values(task, **more), str(self.world.path)).text(text)
+    def _check_replications(self) -> None:
+        check_range("--replications", self.replications, 1, self.seeds)
+        if self.replications > 1 and not self.world.file.replicable:
+            raise SegGenError(f"--replications is of no use for {self.world.file.name}", expected="1: its labelled set is one", found=self.replications,
+                              remedy="leave --replications out")
 
     def plan(self) -> dict[str, Any]:
         """``columns``, ``rows`` and ``notes`` of the plan; the stages that they need are planned with them."""
         columns = [self._column(column) for column in self.protocol.columns]
-        rows = [self._row(row) for row in self.protocol.rows]
+        rows = [self._row(row) for row in self.rows]
         notes = [*self.protocol.notes, *self.world.file.notes, *self.world.file.notes_of.get(self.world.scale, ())]
         notes += [*self._stand_ins(), *self._all_classes(), *self._things()]
         return {"columns": columns, "rows": rows, "notes": notes}
@@ -78,18 +76,18 @@ class Planner:
             name = left.pop()
             if name not in needed:
                 needed.add(name)
-                left += self.all_stages[name].needs
-        return [stage for name, stage in self.all_stages.items() if name in needed]
+                left += self.trainings.stages[name].needs
+        return [stage for name, stage in self.trainings.stages.items() if name in needed]
 
     # -- what the table holds --------------------------------------------------------------------------------------
 
     def _column(self, column: Column) -> dict[str, Any]:
         task = column.task or self.task
-        kind = column.kind or task
+        kind, site = column.kind or task, Site(task)
         figure = (column.figure or "{main}").replace("{main}", MAIN[kind])
         figure = figure if self.classes else figure.removesuffix("*")
         objects = self.world.file.objects if (task, kind, column.evaluation) == ("panoptic", "instance", "") else ""
-        file = self._filled(objects or self._images(column.evaluation, task).file, task)
+        file = self.trainings.filled(objects or self.trainings.images(column.evaluation, site).file, site)
         classes = list(self.classes) if figure.endswith("*") else []
         return {"name": self._column_name(column), "figure": figure, "kind": kind, "dataset": file, "classes": classes}
 
@@ -97,34 +95,43 @@ class Planner:
         return column.name.replace("{main}", MAIN[column.kind or column.task or self.task])
 
     def _row(self, row: Row) -> dict[str, Any]:
-        task, segmenter = row.task or self.task, self.world.file.models.get(row.model)
-        config = "" if segmenter is None else self._config(row, task, segmenter)
-        reason = self._not_run(row, task, segmenter, config)
+        site, segmenter = Site(row.task or self.task), self.world.file.models.get(row.model)
+        config = "" if segmenter is None else self.trainings.config(row, site, segmenter)
+        reason = self._not_run(row, site, config)
         names = {column.name: self._column_name(column) for column in self.protocol.columns}
-        runs = [] if reason or segmenter is None else [self._run(row, task, segmenter, config, seed) for seed in range(self.seeds)]
+        runs = [] if reason else [self._run(row, Site(site.task, seed % self.replications), seed) for seed in range(self.seeds)]
         paper = {names[name]: value for name, value in row.paper.items() if self.task == self.protocol.tasks[0]}
-        return {"name": row.name, "model": row.model, "against": row.against, "paper": paper,
+        return {"name": row.name, "model": row.model, "against": row.against, "oracle": row.oracle, "paper": paper,
                 "not_run": reason, "config": config, "runs": runs}
 
-    def _config(self, row: Row, task: str, segmenter: Segmenter) -> str:
-        setting = self.world.file.settings.get(row.setting, row.setting)
-        return self._filled(segmenter.config, task, setting=setting)
-
-    def _not_run(self, row: Row, task: str, segmenter: Segmenter | None, config: str) -> str:
+    def _not_run(self, row: Row, site: Site, config: str) -> str:
         """Why a row can't be trained here, or ""."""
-        name = self.world.file.name
-        if task not in self.world.file.tasks or task != self.world.values.get("own_task", task):
-            return f"{name} has no labels for {task} segmentation"
+        file, segmenter = self.world.file, self.world.file.models.get(row.model)
+        if site.task not in file.tasks or site.task != self.world.values.get("own_task", site.task):
+            return f"{file.name} has no labels for {site.task} segmentation"
         if segmenter is None:
-            return f"{row.model} is not set up for {name}, which has {', '.join(self.world.file.models)}"
+            return f"{row.model} is not set up for {file.name}, which has {', '.join(file.models)}"
         if self.engine not in segmenter.engines:
             return segmenter.why
+        if any(bank in ORACLES and not self.trainings.has_bank(bank, site) for bank in row.banks):
+            return f"{file.name} has no more true scenes than its labelled ones"
         absent = Path(config).parent.is_dir() and not Path(config).is_file()
         return f"there is no config {config}" if absent else ""
 
+    def _run(self, row: Row, site: Site, seed: int) -> dict[str, Any]:
+        training = self.trainings.training(row, site, seed)
+        columns = [column for column in self.protocol.columns if (column.task or self.task) == site.task]
+        looks = dict.fromkeys(column.evaluation for column in columns if column.evaluation)
+        self.wanted += [site.prefix + name for name in (training[0], *(self.trainings.evaluation(name, row, training, site) for name in looks))]
+        run = self.trainings.below(training[1], site)
+        predictions = {self._column_name(column): self.trainings.filled(self.trainings.predictions(run, column.evaluation, site), site) for column in columns}
+        return {"seed": seed, "folder": run, "predictions": predictions}
+
+    # -- what is told below it -------------------------------------------------------------------------------------
+
     def _stand_ins(self) -> list[str]:
-        used = dict.fromkeys(row.model for row in self.protocol.rows)
-        words = [f"{name} is {self.world.file.models[name].words}" for name in used if name in self.world.file.models and self.world.file.models[name].words]
+        models = self.world.file.models
+        words = [f"{name} is {models[name].words}" for name in dict.fromkeys(row.model for row in self.rows) if name in models and models[name].words]
         return [f"Here {'; '.join(words)}."] if words else []
 
     def _all_classes(self) -> list[str]:
@@ -135,95 +142,3 @@ class Planner:
         names = [column.name for column in self.protocol.columns if (column.task or self.task, column.kind) == ("panoptic", "instance")]
         here = f"{', '.join(names)} is counted against the things of the panoptic truth here; the paper's is against COCO's instance annotations."
         return [here] if names and not self.world.file.objects else []
-
-    # -- what has to run -------------------------------------------------------------------------------------------
-
-    def _run(self, row: Row, task: str, segmenter: Segmenter, config: str, seed: int) -> dict[str, Any]:
-        training, folder = self._training(row, task, segmenter, config, seed, self.engine)
-        columns = [column for column in self.protocol.columns if (column.task or self.task) == task]
-        names = [training, *(self._evaluation(name, training, folder, task, segmenter, config)
-                             for name in dict.fromkeys(column.evaluation for column in columns if column.evaluation))]
-        self.wanted += [f"{task}.{name}" for name in names]
-        run = self._below(folder, task)
-        predictions = {self._column_name(column): self._filled(self._predictions(run, column.evaluation, task), task) for column in columns}
-        return {"seed": seed, "folder": run, "predictions": predictions}
-
-    def _training(self, row: Row, task: str, segmenter: Segmenter, config: str, seed: int, engine: str) -> tuple[str, str]:
-        """The stage of a training, and the run's folder, both within the task."""
-        name = f"{row.model.replace(' ', '-')}-{row.run or row.setting}-seed{seed}"
-        folder, banks = f"runs/{engine}/{name}", [self._bank(bank, row, task) for bank in row.banks]
-        goes_on = ["--resume"] if engine == "detectron2" else []  # the other goes on by itself, and refuses another config
-        words = ["--config-file", config, *goes_on, "OUTPUT_DIR", self._below(folder, task), "SEED", str(seed)]
-        words += [*self._common(task, segmenter, engine, self.world.file.test), *self.world.file.of_settings.get(row.setting, ())]
-        words += ["SEGGEN.BANKS", _listed(self._below(f"banks/{bank}", task) for bank in row.banks)] if banks else []
-        needs = [*banks, *self.world.file.train.needs, *self.world.file.test.needs]
-        produces = [f"{folder}/{METRICS}", self._predictions(folder, "", task)]
-        spec = StageFile(f"train-{engine}-{name}", self._command(engine, words), produces, needs, self.world.file.cores, cost=segmenter.cost(row.setting))
-        return self._add(spec, task, engine), folder
-
-    def _bank(self, bank: str, row: Row, task: str) -> str:
-        """The stage that makes a bank; the annotator's needs a model trained on real data."""
-        if bank != "annotator":
-            return f"bank-{bank}"
-        real, segmenter = Row("annotator", "real", row.model, task), self.world.file.models[row.model]
-        training, folder = self._training(real, task, segmenter, self._config(real, task, segmenter), 0, ANNOTATOR_ENGINE)
-        spec = self.world.file.annotator
-        command = spec.command.replace("{segmenter}", shlex.quote(self._below(folder, task)))
-        return self._add(replace(spec, command=command, needs=[*spec.needs, training]), task, self.engine)
-
-    def _evaluation(self, name: str, training: str, folder: str, task: str, segmenter: Segmenter, config: str) -> str:
-        """The stage of another look at a trained model; what it leaves lies below the run's folder."""
-        evaluation, images, run = self._known(name), self._images(name, task), self._below(folder, task)
-        options = [*evaluation.options, "DATASETS.TEST", f"['{images.name}']"] if evaluation.test else list(evaluation.options)
-        words = ["--config-file", config, "--eval-only", "OUTPUT_DIR", f"{run}/{name}", *self._common(task, segmenter, self.engine, images), *options,
-                 "MODEL.WEIGHTS", run]
-        spec = StageFile(training.replace("train-", f"{name}-", 1), self._command(self.engine, words),
-                         [f"{folder}/{name}/{METRICS}", self._predictions(folder, name, task)], [training, *images.needs], self.world.file.cores)
-        return self._add(spec, task, self.engine)
-
-    def _below(self, place: str, task: str) -> str:
-        """A place within the task's folder, for commands and for the plan."""
-        return (self.root / task / place).as_posix()
-
-    def _predictions(self, folder: str, evaluation: str, task: str) -> str:
-        """Where a run keeps what it predicted; the name may hold variables."""
-        images = self._images(evaluation, task).name
-        return f"{folder}/{evaluation}/predictions/{images}{self._known(evaluation).ending}" if evaluation else f"{folder}/predictions/{images}"
-
-    def _common(self, task: str, segmenter: Segmenter, engine: str, images: ImageSet) -> list[str]:
-        """Words of every training and evaluation."""
-        words = ["SEGGEN.ENGINE", engine, "TEST.SAVE_PREDICTIONS", "True", "SEGGEN.DATASETS", _listed((self.world.file.train.file, images.file))]
-        return [*words, *self.world.file.options, *segmenter.options, *getattr(segmenter, engine)]
-
-    def _command(self, engine: str, words: list[str]) -> str:
-        return shlex.join([*self.world.file.launch[engine], *words])
-
-    def _add(self, spec: StageFile, task: str, engine: str) -> str:
-        """Plan a stage; its name within the task, as other stages' needs have it."""
-        prefix = f"{task}."
-        stage = make_stage(spec, self.values(task, engine=engine), self.root / task, self.all_stages, str(self.world.path), prefix)
-        if self.all_stages.setdefault(stage.name, stage).key != stage.key:
-            raise SegGenError(f"protocol {self.protocol.name}: two rows would share the run {stage.name}",
-                              expected="a run of its own for each way of training",
-                              found="\nand ".join(command_line(each.command) for each in (stage, self.all_stages[stage.name])),
-                              remedy="give one of the rows a name: run: NAME")
-        return stage.name.removeprefix(prefix)
-
-    def _known(self, name: str) -> Evaluation:
-        check_choice(f"an evaluation of {self.world.file.name}", name, self.world.file.evaluations)
-        evaluation = self.world.file.evaluations[name]
-        lacking = [variable for variable in evaluation.given if not self.world.values.get(variable)]
-        if lacking:
-            raise SegGenError(f"the table {self.protocol.name} needs more on {self.world.file.name}", expected=f"values of {', '.join(lacking)}",
-                              found="none", remedy=evaluation.remedy)
-        return evaluation
-
-    def _images(self, evaluation: str, task: str) -> ImageSet:
-        """What an evaluation looks at."""
-        images = (self._known(evaluation).test or self.world.file.test) if evaluation else self.world.file.test
-        file = Path(self._filled(images.file, task))
-        return images if images.name else replace(images, name=str(load_yaml(file).get("name", "")) if file.is_file() else "NAME")
-
-
-def _listed(paths: Any) -> str:
-    return "[" + ",".join(f"'{path}'" for path in paths) + "]"

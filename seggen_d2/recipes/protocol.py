@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, nearest
 from seggen_d2.foundation.options import build, load_yaml
@@ -38,21 +39,25 @@ class Row:
     Attributes:
         name: unique in the table.
         setting: the name of its config: ``real``, ``real+seggen``, ``synthetic``, ...
-        model: the segmenter, a key of the world's ``models``.
+        model: the segmenter, a key of the world's ``models``; "" stands for each of the protocol's in turn.
         task: of data and segmenter; "" is the one that the table is asked for.
-        banks: that it trains on: ``masksyn``, ``imgsyn``, ``annotator``.
+        banks: that it trains on: ``masksyn``, ``imgsyn``, ``annotator``, ``oracle``, or another that a stage ``bank-NAME`` makes.
+        options: KEY VALUE words on top of all others; such a row needs a ``run`` of its own.
         run: what the folders of its runs are called; "" is the setting. Tables share runs of one name.
         against: the row that it is compared with; "" is none.
+        oracle: the row of true scenes whose gain is what perfect generators would reach; this row's gain is told as a share of it.
         paper: the paper's figures, by column.
     """
 
     name: str
     setting: str
-    model: str = "R50"
+    model: str = ""
     task: str = ""
     banks: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     run: str = ""
     against: str = ""
+    oracle: str = ""
     paper: dict = field(default_factory=dict)
 
 
@@ -65,6 +70,7 @@ class Protocol:
         world: the dataset that it is made for; others will do.
         tasks: that it can be asked for; the first is taken unless another is named.
         columns, rows: of the table.
+        models: rows that name no model stand once for each of these that the world has, and are called by it where they are several.
         notes: sentences below it.
     """
 
@@ -75,6 +81,7 @@ class Protocol:
     tasks: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    models: tuple[str, ...] = ("R50",)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -84,13 +91,29 @@ class Protocol:
             if twice:
                 raise SegGenError(f"protocol {self.name} has two {kind} {twice[0]!r}", remedy="give each a name of its own")
         for row in self.rows:
-            if row.against and row.against not in names:
-                raise SegGenError(f"protocol {self.name}: row {row.name!r} is compared with {row.against!r}, which is no row",
-                                  remedy=nearest(row.against, names))
+            for other in (row.against, row.oracle):
+                if other and other not in names:
+                    raise SegGenError(f"protocol {self.name}: row {row.name!r} is compared with {other!r}, which is no row",
+                                      remedy=nearest(other, names))
+            if row.options and not row.run:
+                raise SegGenError(f"protocol {self.name}: row {row.name!r} has options and would share its runs with rows of other tables",
+                                  expected="run: NAME, of its own", remedy=f"such as run: {row.setting}-{len(row.options) // 2}-more")
             for column in row.paper:
                 check_choice(f"protocol {self.name}: a figure of row {row.name!r}", column, columns)
         for task in (*self.tasks, *(row.task for row in self.rows if row.task), *(column.kind for column in self.columns if column.kind)):
             check_choice(f"protocol {self.name}: task", task, MAIN)
+
+    def rows_of(self, known: Container[str]) -> tuple[Row, ...]:
+        """The rows, each with its model: those of the first of :attr:`models`, then those of the others that are ``known``."""
+        models = [model for model in self.models if model in known] or list(self.models[:1])
+        own = {row.name for row in self.rows if row.model}
+
+        def called(name: str, model: str) -> str:
+            return name if not name or name in own or len(models) == 1 else f"{name}, {model}"
+
+        return tuple(row if row.model else replace(row, model=model, name=called(row.name, model), against=called(row.against, model),
+                                                   oracle=called(row.oracle, model))
+                     for model in models for row in self.rows if not row.model or model == models[0])
 
 
 def load_protocol(name: str) -> Protocol:

@@ -38,6 +38,7 @@ class Request:
         scale: of the world; "" is its first. task: of a protocol that has several; "" is its first.
         engine: ``auto`` is Detectron2 where it is installed.
         seeds: trainings of each row. classes: of ``mIoU*``.
+        replications: labelled sets with generators and banks of their own, under the seeds in turn.
         output: folder of all artefacts; "" is by the dataset's name.
         values: of the world's variables.
         command: as it was given, for the table.
@@ -50,6 +51,7 @@ class Request:
     engine: str = "auto"
     seeds: int = 1
     classes: tuple[str, ...] = ()
+    replications: int = 1
     output: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
@@ -94,12 +96,13 @@ def plan_table(request: Request) -> Reproduction:
     protocol = load_protocol(request.protocol)
     dataset = request.dataset or protocol.world
     world = load_world(dataset, request.scale, request.values)
+    protocol = load_protocol(world.file.tables.get(request.protocol, request.protocol))
     engine = check_choice("--engine", request.engine, ("auto", *ENGINES))
     engine = ("detectron2" if find_spec("detectron2") else "transformers") if engine == "auto" else engine
     is_first = world.scale == next(iter(world.file.scales))  # the others' costs are not known
     short = Path(dataset).name if is_first else f"{Path(dataset).name}-{world.scale}"
     root = Path(request.output) if request.output else OUTPUT / short
-    planner = Planner(protocol, world, root, engine, request.seeds, request.task, request.classes)
+    planner = Planner(protocol, world, root, engine, request.seeds, request.task, request.classes, request.replications)
     rows = planner.plan()
     _check_classes(request.classes, rows["columns"])
     if all(row["not_run"] for row in rows["rows"]):
@@ -107,8 +110,9 @@ def plan_table(request: Request) -> Reproduction:
                           found="; ".join(sorted({row["not_run"] for row in rows["rows"]})),
                           remedy="choose another --dataset, --task or --engine; or run it from the repository's root")
     facts = {"format": PLAN_FORMAT, "name": protocol.name, "title": f"{protocol.title} ({world.file.description})", "source": protocol.source,
-             "dataset": dataset, "scale": world.scale, "engine": engine, "commit": commit(), "command": request.command, **rows}
-    tasks = tuple(dict.fromkeys((planner.task, *(row.task for row in protocol.rows if row.task))))
+             "dataset": dataset, "scale": world.scale, "engine": engine, "commit": commit(), "command": request.command,
+             "replications": request.replications, **rows}
+    tasks = tuple(dict.fromkeys((planner.task, *(row.task for row in planner.rows if row.task))))
     stages = planner.stages if is_first else [replace(stage, cost=Cost()) for stage in planner.stages]
     return Reproduction(protocol, world, engine, root, stages, facts, tasks)
 

@@ -82,9 +82,11 @@ class WorldFile:
         train, test: the training images, and those that tables are about.
         models: by the names that protocols use, :class:`Segmenter`.
         launch: by engine, the words that start a training.
-        annotator: the stage that labels the bank ``unlabelled`` by the model ``{segmenter}``: the bank ``annotator``.
+        annotator: the stage that labels the bank ``unlabelled`` by the model ``{segmenter}``: the bank ``{annotator}``, one for each model.
         include, stages, variables: as in :class:`RecipeFile`: how data, captions, generators and banks are made.
         requires: files that must be there before anything runs. prepare: how they are made.
+        tables: protocols that stand in for others here, by the others' names.
+        replicable: its stages make other labelled sets, generators and banks for each ``{replication}``.
         objects: the dataset's file that a panoptic model's objects are scored against; "" is the things of its panoptic truth.
         settings: what settings are called in names of configs, where it differs.
         options: KEY VALUE words of every training and evaluation. cores: of each, as :class:`StageFile` has it.
@@ -107,6 +109,8 @@ class WorldFile:
     variables: dict = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     prepare: str = ""
+    tables: dict[str, str] = field(default_factory=dict)
+    replicable: bool = False
     objects: str = ""
     settings: dict = field(default_factory=dict)
     options: tuple[str, ...] = ()

@@ -26,10 +26,11 @@ from .toy_unseen import unseen_scene
 MOST = 100_000  # scenes a split
 # Scenes of different splits never meet; those of "unlabelled" have no end.
 FIRST = {"train": 0, "val": MOST, "test": 2 * MOST, "unseen": 3 * MOST, "oracle": 4 * MOST, "unlabelled": 10 * MOST}
+SETS, SET_SIZE = ("train", "oracle"), 1000  # splits of which there are several sets, and scenes a set
 LABELLED = tuple(split for split in FIRST if split != "unlabelled")
 
 
-def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, task: str = "semantic") -> Path:
+def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, task: str = "semantic", labelled_set: int = 0) -> Path:
     """Write ``count`` scenes of ``split`` into ``folder``; pictures that are there stay.
 
     Args:
@@ -39,6 +40,7 @@ def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, ta
         count: scenes, up to ``MOST``.
         size: pixels a side.
         task: ``semantic`` (label maps), ``panoptic`` or ``instance`` (COCO's formats; polygons fill the holes of objects).
+        labelled_set: of ``train`` and ``oracle``: another set has scenes of its own.
 
     Returns:
         The dataset's YAML file.
@@ -46,13 +48,13 @@ def write_toy_folder(folder: Path, split: str, count: int, *, size: int = 48, ta
     Raises:
         SegGenError: the task or the split is not known, or scenes would be those of another split.
     """
-    check_range("count", count, 0, MOST)
     first, draw = FIRST[check_choice("split", split, LABELLED)], unseen_scene if split == "unseen" else toy_scene
-    scenes = ((f"{split}_{i:05d}", draw(first + i, size=size)) for i in range(count))
+    numbers = _numbers(count, labelled_set if split in SETS else 0)
+    scenes = ((f"{split}_{i:05d}", draw(first + i, size=size)) for i in numbers)
     return _write(folder, split, scenes, count, task)
 
 
-def write_repainted(folder: Path, count: int, appearances: int, *, size: int = 48, task: str = "semantic") -> Path:
+def write_repainted(folder: Path, count: int, appearances: int, *, size: int = 48, task: str = "semantic", labelled_set: int = 0) -> Path:
     """Write the first ``count`` training scenes in ``appearances`` other looks and lights each: their labels, other images.
 
     A picture is called ``train_NNNNN_A``, A from 1: the scene that it is a variant of, and its appearance.
@@ -63,12 +65,19 @@ def write_repainted(folder: Path, count: int, appearances: int, *, size: int = 4
     Raises:
         SegGenError: the task is not known, or a number is out of range.
     """
-    check_range("count", count, 0, MOST)
     check_range("appearances", appearances, 1, 1000)
-    wanted = {f"train_{i:05d}_{look}": (i, look) for i in range(count) for look in range(1, appearances + 1)}
+    wanted = {f"train_{i:05d}_{look}": (i, look) for i in _numbers(count, labelled_set) for look in range(1, appearances + 1)}
     scenes = ((name, toy_scene(FIRST["train"] + i, size=size, appearance=look)) for name, (i, look) in wanted.items())
     write_list(folder / "files.txt", [*wanted])  # the folder may hold other appearances, which sort in between
     return _write(folder, "repainted", scenes, len(wanted), task, {"files": "files.txt"} if task == "semantic" else {})
+
+
+def _numbers(count: int, labelled_set: int) -> range:
+    """The numbers within a split of a set's scenes."""
+    last = MOST // SET_SIZE - 1
+    check_range("labelled_set", labelled_set, 0, last)
+    check_range("count", count, 0, SET_SIZE if labelled_set else MOST)
+    return range(labelled_set * SET_SIZE, labelled_set * SET_SIZE + count)
 
 
 def _write(folder: Path, split: str, drawn: Iterable[tuple[str, ToyScene]], count: int, task: str, more: Mapping[str, str] | None = None) -> Path:
