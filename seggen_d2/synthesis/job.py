@@ -18,9 +18,11 @@ from seggen_d2.foundation.files import read_bytes
 from seggen_d2.foundation.seeds import fingerprint
 from seggen_d2.sources import Source, load_dataset
 from seggen_d2.sources.masks import MASK_FILE
+from seggen_d2.sources.weights import read_weights
 
 from .networks import networks_for
 from .options import SynthesisOptions
+from .order import grains
 from .plan import Plan, PlannedSource
 
 READERS = 8  # threads; masks may lie on a slow network drive
@@ -64,7 +66,8 @@ class Job:
         sources = [PlannedSource(source_id, prompts[str(record["image_id"])].captions, geometry.views(record["height"], record["width"]))
                    for source_id, record in self.records.items()]
         sources.sort(key=lambda source: source.views[0].out)
-        return Plan(self.strategy, sources, options.replicas, options.seed, options.shard_size, options.batch)
+        weights = read_weights(options.weights, self.source.name, [source.source_id for source in sources]) if options.weights else ()
+        return Plan(self.strategy, sources, options.replicas, options.seed, options.shard_size, options.batch, options.samples, weights)
 
     @cached_property
     def masks_print(self) -> str:
@@ -82,6 +85,8 @@ class Job:
                "captions": _text_print([(source.source_id, source.captions) for source in sources]),
                "sizes": _text_print([source.views[0].source for source in sources]),
                "geometry": asdict(self.networks.geometry), **self.options.facts(self.strategy), **self.networks.facts()}
+        if len(self.plan.weights):
+            job["weights"] = _text_print([[source.source_id for source in sources], grains(self.plan.weights).tolist()])
         if self.strategy == "imgsyn":
             job["masks"] = self.masks_print
         return BankInfo(self.source.task, self.source.categories, self.networks.palette, tuple(self._models()), job)

@@ -14,7 +14,7 @@ from .plan import STRATEGIES
 from .quality import QualityOptions
 
 DTYPES = ("float32", "bfloat16", "float16")
-APART = ("dataset", "captions", "mask2img", "text2mask", "base", "base_config", "licence", "geometry",  # a bank tells of them by other words
+APART = ("dataset", "captions", "mask2img", "text2mask", "base", "base_config", "licence", "geometry", "weights",  # a bank tells of them by other words
          "device", "long_captions")  # or not at all
 MASKSYN_ALONE = ("masks", "quality")
 
@@ -32,6 +32,9 @@ class SynthesisOptions:
         licence: of the base, where its files do not tell it.
         geometry: sizes of unlabelled samples; those of the others are their Mask2Img's.
         replicas: samples a real image; files may give each strategy its own, ``{masksyn: 10, imgsyn: 50}``.
+        samples: the budget, samples in all, in place of ``replicas``; files may give each strategy its own. 0 is none.
+        weights: a file of a weight for each real image (``tools/weigh_sources.py``): the budget goes to images by their
+            weights, the weightiest first. Without it, all images are treated alike.
         seed: changes every sample.
         batch: samples that the networks see at once.
         shard_size: samples a shard; what a killed worker has to make again is at most one shard.
@@ -53,6 +56,8 @@ class SynthesisOptions:
     licence: str = ""
     geometry: Geometry = field(default_factory=Geometry)
     replicas: int = 10
+    samples: int = 0
+    weights: str = ""
     seed: int = 0
     batch: int = 16
     shard_size: int = 64
@@ -74,6 +79,7 @@ class SynthesisOptions:
     def facts(self, strategy: str) -> dict[str, Any]:
         """What of it decides a bank's samples: no paths, no device, nothing that ``strategy`` does not use."""
         unused = APART if strategy == "masksyn" else APART + MASKSYN_ALONE
+        unused += ("replicas",) if self.samples else ("samples",)
         facts = {key: value for key, value in asdict(self).items() if key not in unused}
         for network in {"masks", "images"} & set(facts):
             del facts[network]["distilled"]  # told among the generators, by fingerprint and licence
@@ -86,10 +92,12 @@ def options_for(strategy: str, values: dict[str, Any], where: str) -> SynthesisO
     Raises:
         SegGenError: a key is unknown, missing, of the wrong type or out of range.
     """
-    replicas = values.get("replicas")
-    if isinstance(replicas, dict):
-        if strategy not in replicas or not set(replicas) <= set(STRATEGIES):
-            raise SegGenError(f"{where}: replicas do not tell those of {strategy}", expected="{masksyn: NUMBER, imgsyn: NUMBER, ...}, or one number",
-                              found=str(replicas), remedy=f"name {strategy} there, or give replicas NUMBER")
-        values = {**values, "replicas": replicas[strategy]}
-    return build(SynthesisOptions, values, where)
+    own = {name: _own(name, values[name], strategy, where) for name in ("replicas", "samples") if isinstance(values.get(name), dict)}
+    return build(SynthesisOptions, {**values, **own}, where)
+
+
+def _own(name: str, numbers: dict[str, int], strategy: str, where: str) -> int:
+    if strategy not in numbers or not set(numbers) <= set(STRATEGIES):
+        raise SegGenError(f"{where}: {name} do not tell those of {strategy}", expected="{masksyn: NUMBER, imgsyn: NUMBER, ...}, or one number",
+                          found=str(numbers), remedy=f"name {strategy} there, or give {name} NUMBER")
+    return numbers[strategy]

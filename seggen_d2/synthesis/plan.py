@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from seggen_d2.bank.format import UNLABELLED
 from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.seeds import derive_seed
+
+from .order import Order, order_by_weight
 
 if TYPE_CHECKING:
     from seggen_d2.generators.geometry import View
@@ -59,7 +62,8 @@ class SampleSpec:
 class Plan:
     """Sample i is replica ``i // sources`` of source ``i % sources``, in shard ``i // shard_size``.
 
-    Replicas come in rounds over all sources, so that a bank that was stopped early still covers every source. Replica
+    Replicas come in rounds over all sources, so that a bank that was stopped early still covers every source. With
+    weights, sources have as many samples as their weights ask for, the weightiest first (:mod:`.order`). Replica
     r takes its source's caption r and view r, from the first again after the last.
 
     Args:
@@ -69,6 +73,8 @@ class Plan:
         bank_seed: changes every sample.
         shard_size: samples a shard.
         batch: samples that the networks see at once, all of one size; a batch never spans shards.
+        samples: exactly so many in all; 0 is ``replicas`` a source.
+        weights: of each source, 0 or more; none treats all alike.
     """
 
     strategy: str
@@ -77,20 +83,27 @@ class Plan:
     bank_seed: int
     shard_size: int
     batch: int
+    samples: int = 0
+    weights: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         check_choice("strategy", self.strategy, STRATEGIES)
         for name in ("replicas", "shard_size", "batch"):
             check_range(name, getattr(self, name), 1, 10**7)
+        check_range("samples", self.samples, 0, 10**9)
         if not self.sources:
             raise SegGenError("there is no real image to make samples from", expected="one or more", found="none")
 
     def __len__(self) -> int:
-        return len(self.sources) * self.replicas
+        return self.samples or len(self.sources) * self.replicas
+
+    @cached_property
+    def _order(self) -> Order | None:
+        return order_by_weight(self.weights, len(self)) if len(self.weights) else None
 
     def sample(self, i: int) -> SampleSpec:
         """Sample number ``i``."""
-        replica, place = divmod(i, len(self.sources))
+        replica, place = self._order(i) if self._order else divmod(i, len(self.sources))
         source = self.sources[place]
         seed = derive_seed(self.bank_seed, source.source_id, self.strategy, replica)
         caption, view = (choices[replica % len(choices)] for choices in (source.captions, source.views))
