@@ -15,7 +15,7 @@ from tiny_synthesis import contents, tiny_options
 
 from seggen_d2.bank import Bank, open_member, read_info
 from seggen_d2.bank.store import open_store
-from seggen_d2.captions import write_captions
+from seggen_d2.captions import Edits, read_captions, write_captions
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.geometry import Geometry
 from seggen_d2.generators.sampling.sampler import SamplerOptions
@@ -89,6 +89,37 @@ def test_replicas_take_a_photo_s_captions_in_turn(bank):
     opened = Bank(bank)
     captions = [record["caption"] for record in map(opened.record, range(16)) if record["source_id"] == "tall"]
     assert captions == ["a scene", "a tall sky"] * 2
+
+
+def _made_from(strategy: str, options: SynthesisOptions) -> list[tuple[str, str]]:
+    plan = Job(strategy, options).plan
+    return [(plan.sample(i).source_id, plan.sample(i).caption) for i in range(len(plan))]
+
+
+def test_samples_are_made_from_edits_where_there_are_any(options, generators, toy_folder, tmp_path):
+    edits = Edits({"tall": (("a red sky", 0), ("a blue sky", 1), ("a grey sky", 0))}, {}, {"redraws": 3})
+    write_captions(tmp_path / "c.parquet", {name: ("a scene", f"a {name} sky") for name in SIZES}, {}, edits)
+    found = _made_from("imgsyn", replace(options, captions=str(tmp_path / "c.parquet")))
+    assert [caption for name, caption in found if name == "tall"] == ["a red sky", "a blue sky", "a grey sky", "a red sky"]
+    assert [caption for name, caption in found if name == "wide"] == ["a scene", "a wide sky"] * 2
+    assert Job("imgsyn", replace(options, captions=str(tmp_path / "c.parquet"))).info().job["edits"] == {"redraws": 3}
+
+    toy = tiny_options(generators, toy_folder, replicas=2)
+    captions = read_captions(toy.captions)
+    write_captions(tmp_path / "toy.parquet", captions, {}, Edits({name: ((f"a {name}", 0),) for name in captions}))
+    assert {caption for _, caption in _made_from("masksyn", replace(toy, captions=str(tmp_path / "toy.parquet")))} == {f"a {name}" for name in captions}
+
+
+def test_captions_of_rare_categories_make_more_masks_and_no_human_mask_more_often(generators, toy_folder, tmp_path):
+    toy = tiny_options(generators, toy_folder, replicas=4)
+    captions = read_captions(toy.captions)
+    rare = next(iter(captions))
+    write_captions(tmp_path / "c.parquet", captions, {}, Edits(weights={rare: 3.0}))
+    weighted = replace(toy, captions=str(tmp_path / "c.parquet"))
+    for strategy, times in (("masksyn", 9), ("imgsyn", 4)):
+        found = [name for name, _ in _made_from(strategy, weighted)]
+        assert len(found) == 24 and found.count(rare) == times
+    assert "weights" not in Job("imgsyn", weighted).info().job and "weights" in Job("masksyn", weighted).info().job
 
 
 def test_the_bank_names_its_models_and_their_licences(bank, options):

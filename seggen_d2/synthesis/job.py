@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property, partial
+from operator import mul
 from typing import Any
 
 from tqdm import tqdm
 
 from seggen_d2.bank import BankInfo
-from seggen_d2.captions import read_caption_facts, read_prompts_of
+from seggen_d2.captions import read_caption_facts, read_edits, read_prompts_of
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes
 from seggen_d2.foundation.seeds import fingerprint
@@ -66,8 +67,15 @@ class Job:
         sources = [PlannedSource(source_id, prompts[str(record["image_id"])].captions, geometry.views(record["height"], record["width"]))
                    for source_id, record in self.records.items()]
         sources.sort(key=lambda source: source.views[0].out)
-        weights = read_weights(options.weights, self.source.name, [source.source_id for source in sources]) if options.weights else ()
+        weights = self._weights(sources, [prompts[str(self.records[source.source_id]["image_id"])].weight for source in sources])
         return Plan(self.strategy, sources, options.replicas, options.seed, options.shard_size, options.batch, options.samples, weights)
+
+    def _weights(self, sources: Sequence[PlannedSource], of_captions: Sequence[float]) -> tuple[float, ...]:
+        """Each source's: the file's, times its captions' where samples are made from captions alone; none where all are alike."""
+        path, count = self.options.weights, len(sources)
+        given = read_weights(path, self.source.name, [source.source_id for source in sources]) if path else (1.0,) * count
+        of_captions = (1.0,) * count if self.strategy == "imgsyn" else of_captions
+        return tuple(map(mul, given, of_captions)) if path or any(weight != 1 for weight in of_captions) else ()
 
     @cached_property
     def masks_print(self) -> str:
@@ -87,6 +95,8 @@ class Job:
                "geometry": asdict(self.networks.geometry), **self.options.facts(self.strategy), **self.networks.facts()}
         if len(self.plan.weights):
             job["weights"] = _text_print([[source.source_id for source in sources], grains(self.plan.weights).tolist()])
+        if edits := read_edits(self.options.captions).facts:
+            job["edits"] = dict(edits)
         if self.strategy == "imgsyn":
             job["masks"] = self.masks_print
         return BankInfo(self.source.task, self.source.categories, self.networks.palette, tuple(self._models()), job)

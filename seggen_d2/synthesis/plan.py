@@ -28,7 +28,7 @@ class PlannedSource:
 
     Attributes:
         source_id: its name in the bank.
-        captions: one or several.
+        captions: that samples are made from, one or several.
         views: the parts of it that samples show, one or several; each is brought to a bucket's size.
     """
 
