@@ -124,9 +124,7 @@ def test_the_annotator_paints_as_many_images_from_the_same_captions_as_both_bank
     made = {command[command.index("--strategy") + 1]: parse_overrides(command[command.index("dataset") :])
             for command in commands(planned("gain"), "synthesize")}
     assert made["unlabelled"]["replicas"] == made["masksyn"]["replicas"] + made["imgsyn"]["replicas"]
-    assert len({each["captions"] for each in made.values()}) == 1 and "redraws" in made["imgsyn"]["captions"]
-    trained = [parse_overrides(command[command.index("dataset") :]) for command in commands(planned("gain"), "train_generator")]
-    assert all(each["captions"].endswith("/captions/captions.parquet") for each in trained)  # never looks that the picture has not
+    assert len({each["captions"] for each in made.values()}) == 1 and set(made) == {"unlabelled", "masksyn", "imgsyn"}
 
 
 def test_a_world_without_true_scenes_says_so_and_leaves_models_that_it_lacks_out():
@@ -358,7 +356,7 @@ def test_a_prepared_dataset_of_one_s_own_is_a_world(tmp_path):
 # -- the smallest table, from end to end -----------------------------------------------------------------------------
 
 PAPERS = "seggen_d2/recipes/protocols/ablation.yaml"  # by its file: the toy world's own has more rows
-FEW_STEPS = {"scenes": 6, "vals": 2, "tests": 4, "unseen": 2, "captioned": 8, "redraws": 1, "oracle": 2, "repainted": 1, "masksyn": 1, "imgsyn": 1,
+FEW_STEPS = {"scenes": 6, "vals": 2, "tests": 4, "unseen": 2, "captioned": 8, "oracle": 2, "repainted": 1, "masksyn": 1, "imgsyn": 1,
              "generator_options": ["training.steps", "2", "training.warmup_steps", "1", "training.checkpoint_every", "2"],
              "train_options": ["SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "1", "SOLVER.CHECKPOINT_PERIOD", "2"],
              "synthesis_options": ["masks.steps", "2", "images.steps", "2", *(word for limit in ("max_unsure 1.0", "min_labelled 0.0", "min_categories 1",
@@ -381,6 +379,6 @@ def test_a_toy_table_runs_from_end_to_end_and_never_twice(tmp_path):
         assert row["cells"]["mIoU"]["mean"] == pytest.approx(metrics["value"], abs=1e-9)
     assert "47.2" in (folder / "table.md").read_text() and (folder / "table.html").is_file()
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "stages").iterdir()}
-    assert len(stamps) == 11
+    assert len(stamps) == 10
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0 and stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "stages").iterdir()}
