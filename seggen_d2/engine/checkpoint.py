@@ -9,12 +9,12 @@ from pathlib import Path
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json
 from seggen_d2.modeling import Mask2Former, checkpoint
+from seggen_d2.modeling.backbone_weights import holds_backbone, load_backbone
 from seggen_d2.modeling.checkpoint import load_weights, save_network
 from seggen_d2.modeling.finished import final_model
-from seggen_d2.modeling.mismatch import brief
 from seggen_d2.modeling.upstream_checkpoint import load_upstream
 
-__all__ = ["check_weights", "iteration_of", "last_checkpoint", "load_backbone", "load_network", "save_network"]
+__all__ = ["check_weights", "holds_backbone", "iteration_of", "last_checkpoint", "load_backbone", "load_network", "save_network"]
 
 logger = logging.getLogger(__name__)
 _DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"  # what Detectron2 reads as detectron2://
@@ -23,7 +23,8 @@ _DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"  # what Detectr
 def load_network(model: Mask2Former, weights: str | os.PathLike) -> None:
     """Load a finished run (its folder), a checkpoint folder, or a hub id (where there is no such folder) into ``model``.
 
-    A file of upstream Mask2Former (``.pkl``, ``.pth``) serves too, also a backbone's alone.
+    A file of upstream Mask2Former (``.pkl``, ``.pth``) serves too. Where there is but a backbone (a file, or a transformers folder)
+    the rest stays as it was drawn, and the log says so.
 
     Raises:
         SegGenError: there is none, or it is of another model: keys missing, unexpected, or of another shape.
@@ -31,6 +32,9 @@ def load_network(model: Mask2Former, weights: str | os.PathLike) -> None:
     weights = final_model(weights, "transformers")
     if weights.endswith((".pkl", ".pth")):
         logger.info("%s", load_upstream(model, _here(weights)))
+    elif holds_backbone(weights):
+        load_backbone(model, weights)
+        logger.info("%s: a backbone; the rest is drawn at random", weights)
     else:
         load_weights(model, weights)
 
@@ -70,34 +74,6 @@ def _here(weights: str) -> str:
         found=weights,
         remedy=f"download {address} and name the file, or name MODEL.BACKBONE.WEIGHTS with MODEL.WEIGHTS ''",
     )
-
-
-def load_backbone(model: Mask2Former, weights: str) -> None:
-    """Load a transformers backbone or classifier (folder or hub id, such as ``microsoft/resnet-50``) into the model's.
-
-    Raises:
-        SegGenError: it cannot be opened, or is of another backbone.
-    """
-    own = model.backbone
-    try:
-        loaded, report = type(own).from_pretrained(weights, config=own.config, output_loading_info=True)
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: shapes that differ
-        raise SegGenError(
-            f"MODEL.BACKBONE.WEIGHTS: {weights} cannot be loaded",
-            expected=f"a transformers folder or a hub id of a {type(own).__name__}",
-            found=str(error).splitlines()[0],
-            remedy="name weights of the backbone in MODEL.BACKBONE.NAME",
-        ) from error
-    missing = [
-        key for key in report["missing_keys"] if "hidden_states_norms" not in key
-    ]  # classifiers have no norm per stage
-    if missing:
-        raise SegGenError(
-            f"MODEL.BACKBONE.WEIGHTS: {weights} is of another backbone",
-            found=brief("missing", sorted(missing)),
-            remedy="name weights of the backbone in MODEL.BACKBONE.NAME",
-        )
-    own.load_state_dict(loaded.state_dict())
 
 
 def last_checkpoint(folder: str | os.PathLike) -> Path | None:

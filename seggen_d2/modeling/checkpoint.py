@@ -109,10 +109,11 @@ def _processor(model: Mask2Former) -> dict[str, Any]:
     size = {"size": {"shortest_edge": shortest, "longest_edge": longest}} if shortest else {}
     return {"image_processor_type": "Mask2FormerImageProcessor", "do_resize": bool(shortest), **size, "resample": 2,
             "size_divisor": model.size_divisibility, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
-            "image_mean": _shares(model.pixel_mean), "image_std": _shares(model.pixel_std)}
+            "image_mean": shares(model.pixel_mean), "image_std": shares(model.pixel_std)}
 
 
-def _shares(values: Tensor) -> list[float]:
+def shares(values: Tensor) -> list[float]:
+    """Pixel statistics in [0, 255] as transformers' processors have them: of 1."""
     return [round(value / 255, 7) for value in values.flatten().tolist()]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from seggen_d2.foundation.errors import SegGenError
 
 FINALS = {"transformers": "model_final", "detectron2": "model_final.pth"}  # by engine
+SHIPPED = ("toy_backbone",)  # backbones that come with the package, by name: folders beside this file
 _BEGUN = ("stage-*", "checkpoint-*", "model_*.pth", "last_checkpoint", "metrics.json", "metrics_final.json")
 
 
@@ -15,12 +16,14 @@ def final_model(weights: str | os.PathLike, engine: str = "transformers") -> str
     """What ``MODEL.WEIGHTS`` stands for: of a finished run's folder its final model, of anything else itself.
 
     Args:
-        weights: a file, an address, a checkpoint's folder, or a run's (``OUTPUT_DIR`` of a training).
+        weights: a file, an address, a checkpoint's folder, a run's (``OUTPUT_DIR`` of a training), or a name of ``SHIPPED``.
         engine: a key of ``FINALS``, which is to read it.
 
     Raises:
         SegGenError: the folder is of a run that did not finish, or of another engine's.
     """
+    if str(weights) in SHIPPED:
+        return str(Path(__file__).parent / weights)
     folder = Path(weights)
     if not weights or not folder.is_dir() or any(folder.glob("*.safetensors")):
         return str(weights)
