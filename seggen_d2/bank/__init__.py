@@ -6,6 +6,7 @@ Opening a bank and reading it imports neither torch nor, once its look-up table 
 from typing import Any
 
 from .export import ExportOptions, export_bank, export_folders
+from .filtered import FilteredBank
 from .format import FORMAT_VERSION, Rejection, Sample
 from .info import BankInfo, read_info
 from .paths import BankPathHandler, bank_path_manager, open_member
@@ -19,6 +20,7 @@ __all__ = [
     "BankPathHandler",
     "BankWriter",
     "ExportOptions",
+    "FilteredBank",
     "ImportOptions",
     "Rejection",
     "Sample",

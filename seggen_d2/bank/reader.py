@@ -115,7 +115,20 @@ class Bank:
     def _parts(self, row: Row, key: str, mask: str) -> dict[str, Any]:
         where = f"bank://{self.name}/{key}.json"
         facts = parse_json(self._member(row, key, "json"), where, "member")
+        return self.parts(facts, mask)
+
+    def parts(self, facts: dict[str, Any], mask: str) -> dict[str, Any]:
+        """What a panoptic or instance record holds beside an image's facts.
+
+        Args:
+            facts: of the sample's KEY.json. mask: path of its mask.
+        """
         return record_parts(self.info.task, facts, self.info.categories, mask)
+
+    @property
+    def version(self) -> str:
+        """Another one once the bank's shards have changed."""
+        return self._version
 
     def key(self, number: int) -> str:
         """The key of sample ``number``."""
@@ -133,6 +146,10 @@ class Bank:
     def find(self, key: str) -> Row | None:
         """Where the sample ``key`` lies; None where there is no such sample."""
         return self._table.find(key)
+
+    def number(self, key: str) -> int | None:
+        """The row number of the sample ``key``; None where there is no such sample."""
+        return self._table.number(key)
 
     def holds(self, key: str, kind: str) -> bool:
         """Whether there is a member ``KEY.kind``."""
@@ -160,18 +177,29 @@ class Bank:
         return self._member(row, key, kind, check)
 
     def _member(self, row: Row, key: str, kind: str, check: bool = False) -> bytes:
-        tar = self._tars[row.shard]
-        offset, length, crc32 = row.member(kind)
-        data = self._pread(tar, length, offset)
+        return self.span(self._tars[row.shard], self._version, f"{key}.{kind}", row.member(kind), check)
+
+    def span(self, tar: str, version: str, member: str, place: tuple[int, int, int], check: bool = False) -> bytes:
+        """Bytes of an archive in the bank's store.
+
+        Args:
+            tar: its address. version: another one is another opening of it. member: what errors call the bytes.
+            place: offset, length, CRC-32. check: compare the bytes with it.
+
+        Raises:
+            SegGenError: the archive is missing or cut short, or the checksum differs.
+        """
+        offset, length, crc32 = place
+        data = self._pread(tar, version, length, offset)
         if len(data) != length:
-            raise _damaged(tar, f"{key}.{kind}", f"{length} bytes at {offset}", f"{len(data)} bytes")
+            raise _damaged(tar, member, f"{length} bytes at {offset}", f"{len(data)} bytes")
         if check and zlib.crc32(data) != crc32:
-            raise _damaged(tar, f"{key}.{kind}", f"CRC-32 {crc32:08x}", f"{zlib.crc32(data):08x}")
+            raise _damaged(tar, member, f"CRC-32 {crc32:08x}", f"{zlib.crc32(data):08x}")
         return data
 
-    def _pread(self, tar: str, length: int, offset: int) -> bytes:
+    def _pread(self, tar: str, version: str, length: int, offset: int) -> bytes:
         try:
-            return self._reader(tar, self._version).read(length, offset)
+            return self._reader(tar, version).read(length, offset)
         except OSError as error:
             raise SegGenError(
                 f"shard {tar} of bank {self.name} cannot be read",
@@ -217,5 +245,5 @@ def _damaged(tar: str, member: str, expected: str, found: str) -> SegGenError:
         f"member {member} of {tar} is damaged",
         expected=expected,
         found=found,
-        remedy="give the command that made the bank again: damaged shards are made anew",
+        remedy="give the command that made the bank again: damaged shards are made anew (of scores: remove them, and score again)",
     )

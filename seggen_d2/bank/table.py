@@ -127,11 +127,15 @@ class Table:
 
     def find(self, key: str) -> Row | None:
         """The row of ``key``, or None."""
+        number = self.number(key)
+        return None if number is None else self.row(number)
+
+    def number(self, key: str) -> int | None:
+        """The row number of ``key``, or None."""
         digest = name_hash(key.encode())
         for number in self._keys.find(digest).tolist():
-            row = self.row(number)
-            if row.check == int.from_bytes(digest[8:], "little", signed=True):
-                return row
+            if self.row(number).check == int.from_bytes(digest[8:], "little", signed=True):
+                return number
         return None
 
     def variants(self, source_id: str) -> np.ndarray:

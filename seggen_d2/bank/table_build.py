@@ -79,7 +79,7 @@ def _state(found: Shards, shards: Sequence[str]) -> str:
 def _build(found: Shards, shards: Sequence[str], folder: Path) -> None:
     problems = found.problems(shards)
     whole = [shard for shard in shards if not problems[shard]]
-    with _folder_aside(folder) as aside:
+    with folder_aside(folder) as aside:
         hashes = _write_rows(found.store, whole, aside)
         for name in NAMES:
             order = np.argsort(hashes[name], kind="stable").astype(np.uint32)
@@ -146,7 +146,7 @@ def _check_unique(store: Store, table: Table) -> None:
 
 
 @contextmanager
-def _folder_aside(folder: Path) -> Iterator[Path]:
+def folder_aside(folder: Path) -> Iterator[Path]:
     """A folder to fill; afterwards renamed to ``folder``, unless another process was first."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")

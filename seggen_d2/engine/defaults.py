@@ -138,7 +138,9 @@ _C.SEGGEN.P_AUG_END = 0.0  # p_aug where a linear or cosine stage ends; 0 ends i
 _C.SEGGEN.P_AUG_BY = ""  # "" | rarity: images with rare classes are swapped more often, the mean stays P_AUG; with SAMPLING paired
 _C.SEGGEN.SYNTHETIC_WEIGHT = 1.0  # what the loss terms of synthetic samples are multiplied by; the denominators stay the batch's
 _C.SEGGEN.SAMPLING = "uniform"  # uniform | paired | weighted: which synthetic sample
-_C.SEGGEN.SAMPLE_WEIGHTS = ""  # weighted: the bank's column, or scores/NAME:column
+_C.SEGGEN.SAMPLE_WEIGHTS = ""  # weighted: the bank's column, or scores/NAME:column; "" is the filter's weights
+_C.SEGGEN.FILTER = ""  # scores/NAME: banks are read through their filters of that name, doubted labels ignored;
+#                        scores/NAME:relabel takes the segmenter's labels there, scores/NAME:drop leaves out samples alone
 _C.SEGGEN.STAGES = []  # list of {P_AUG, ITERATIONS, BASE_LR, START_WEIGHTS, P_AUG_SCHEDULE, P_AUG_END}; [] is one stage of
 #                        the keys above, whose schedule is also that of stages that name none
 _C.SEGGEN.MAPPER = "seggen"  # seggen | host: this package's mapper, or Mask2Former's or Mask DINO's own (Detectron2)

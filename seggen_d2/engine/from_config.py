@@ -16,6 +16,7 @@ from seggen_d2.bank.store import is_url, join
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mapping import Augmentation, DatasetMapper, large_scale_jitter, test_augmentations, training_augmentations
 from seggen_d2.mixing import Schedule, Stage, SwapMapper, rarity_of, stages_from
+from seggen_d2.mixing.filters import through_filter, weights_column
 from seggen_d2.mixing.sampling import check_goes_with
 from seggen_d2.modeling import Mask2Former, Outputs, build_mask2former
 from seggen_d2.segmentation import Categories
@@ -88,7 +89,7 @@ def _banks(cfg: CfgNode, train: list[Source], tests: list[Source]) -> list[Bank]
     banks = open_banks(bank_folders(cfg), train[0])
     if cfg.SEGGEN.CHECK_SOURCES:
         check_no_leak(banks, train, tests)
-    return banks
+    return through_filter(banks, cfg.SEGGEN.FILTER)
 
 
 def _records(cfg: CfgNode, train: list[Source]) -> list[dict[str, Any]]:
@@ -111,7 +112,7 @@ def _swap(
         p_aug_of=rarity_of(records, _task(cfg).task, categories.ignore_id) if by_rarity else None,
         bank_weights=list(cfg.SEGGEN.BANK_WEIGHTS) or None,
         sampling=cfg.SEGGEN.SAMPLING,
-        sample_weights=cfg.SEGGEN.SAMPLE_WEIGHTS or None,
+        sample_weights=weights_column(cfg.SEGGEN.SAMPLING, cfg.SEGGEN.SAMPLE_WEIGHTS, cfg.SEGGEN.FILTER),
         seed=cfg.SEED,
     )
 

@@ -19,6 +19,7 @@ from torch.utils.data import ConcatDataset
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.mixing import Schedule, SwapMapper
+from seggen_d2.mixing.filters import weights_column
 
 from .data.bank_dataset import BankDataset, MappedDataset
 from .data.datasets import TASKS, banks_from_config, task_from_config, train_names, train_records
@@ -73,7 +74,7 @@ def swap(mapper: Callable[..., Any], cfg: Any, p_aug: float | Schedule | None = 
         p_aug_of=p_aug_by(cfg, _task(mapper, cfg)[0]) if banks else None,
         bank_weights=list(keys.BANK_WEIGHTS) or None if banks else None,
         sampling=keys.SAMPLING if banks else "uniform",
-        sample_weights=keys.SAMPLE_WEIGHTS or None if banks else None,
+        sample_weights=weights_column(keys.SAMPLING, keys.SAMPLE_WEIGHTS, keys.FILTER) if banks else None,
         seed=seed_of(cfg),
     )
     _swaps.add(made)

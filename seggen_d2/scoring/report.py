@@ -68,5 +68,22 @@ def _captions(found: Mapping[str, Any]) -> str:
                                                       ("captions that name no class", f"{found['naming_no_class']} of {found['samples']}")])
 
 
+def _filter(found: Mapping[str, Any]) -> str:
+    real = found.get("real")
+    sides = [found, real] if real else [found]
+    head = text_table((f"filter ({found['marks']}, from {found['tolerance']:g} times the class's mean loss ({found['reference']}) on)", ""), [
+        ("samples kept", f"{found['kept']} of {found['samples']}"),
+        ("samples with corrected masks", str(found["changed"])),
+        ("pixels marked, %", number(100 * found["marked"], 2)),
+        *([(f"pixels of {real['dataset']} that the same would mark, %", number(100 * real["marked"], 2))] if real else []),
+        ("largest weight (1 is the mean)", number(found["most_weight"], 2)),
+    ])
+    columns = [(side["per_class"][key], scale) for key, scale in (("mean_loss", 1), ("marked", 100)) for side in sides]
+    titles = [f"{what}, {side}" for what in ("mean loss", "marked, %") for side in ("bank", *([real["dataset"]] if real else []))]
+    rows = [(name, *(number(None if column[name] is None else scale * column[name], 2) for column, scale in columns))
+            for name in found["per_class"]["marked"] if any(column[name] is not None for column, _ in columns)]
+    return head + "\n" + text_table(("class", *titles), rows)
+
+
 _TEXTS: dict[str, Callable[[Mapping[str, Any]], str]] = {"alignment": _alignment, "features": _features, "photos": _photos, "layouts": _layouts,
-                                                         "histogram": _histogram, "captions": _captions}
+                                                         "histogram": _histogram, "captions": _captions, "filter": _filter}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from seggen_d2.sources import load_dataset
 from .alignment import Alignment
 from .captions import Captions
 from .feature_models import BackboneFeatures, FeatureModel, load_image_model
+from .filtering import Filter, FilterOptions
 from .layouts import Histogram, Layouts, RealMasks
 from .page import page as page_of
 from .photos import Features, Photos
@@ -56,10 +57,11 @@ class ScoringOptions:
         features: a transformers folder of an image model; "" takes the segmenter's backbone.
         test: YAML of a real held-out set, on which the segmenter's own figure is the scale of the alignment.
         synonyms: YAML of other words for categories in captions, ``person: [man, woman]``.
-        scores: the kinds to make; none makes all that are possible.
+        scores: the kinds to make; none makes all that are possible but the filter.
         limit: score so many samples, spread evenly over the bank; 0 scores all.
         batch: images at once.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda:0``, ...
+        filter: what the kind ``filter`` doubts, drops and draws more often.
     """
 
     dataset: str
@@ -71,11 +73,15 @@ class ScoringOptions:
     limit: int = 0
     batch: int = 8
     device: str = "auto"
+    filter: FilterOptions = field(default_factory=FilterOptions)
 
     def __post_init__(self) -> None:
         check_range("--batch", self.batch, 1, 10**4)
         for kind in self.scores:
             check_choice("--scores", kind, SCORES)
+        if "filter" in self.scores and self.filter.reference == "test" and not self.test:
+            raise SegGenError("--reference test needs a real held-out set", expected="--test, a dataset's YAML", found="none",
+                              remedy="name one, or give --reference bank")
 
 
 class Setting:
@@ -91,6 +97,16 @@ class Setting:
         self.real = Real(check_dataset(self.bank, load_dataset(options.dataset)))
         self.test = Real(check_dataset(self.bank, load_dataset(options.test))) if options.test else None
         self.masks = RealMasks(self.sidecar, self.real)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        return parts_of(self.bank, self.options.limit)
+
+    @property
+    def filter(self) -> FilterOptions:
+        """The filter's options, with what ``auto`` stands for."""
+        options = self.options.filter
+        return replace(options, reference="test" if self.test else "bank") if options.reference == "auto" else options
 
     @cached_property
     def segmenter(self) -> Mask2Former:
@@ -118,14 +134,22 @@ class Setting:
         if kind == "captions":
             words = read_synonyms(self.options.synonyms) if self.options.synonyms else {}
             return {**own, "synonyms": {"name": self.options.synonyms or "none", "print": fingerprint(json_bytes(words))}}
-        if kind != "alignment":
-            own["dataset"] = {"name": self.options.dataset, "print": self.real.print}
-        if kind == "alignment":
+        if kind in BY_SEGMENTER:
             own["segmenter"] = _weights(self.options.segmenter, model_folder(self.options.segmenter))
+        else:
+            own["dataset"] = {"name": self.options.dataset, "print": self.real.print}
+        if kind == "filter":
+            own |= asdict(self.filter)
+            if self.filter.reference == "test":
+                own["reference"] = {"name": self.options.test, "print": self.test.print}
         if kind == "features":
             folder = self.options.features or self.options.segmenter
             own["network"] = _weights(folder, Path(folder) if self.options.features else model_folder(folder))
         return own
+
+
+BY_SEGMENTER = ("alignment", "filter")  # kinds that the segmenter alone decides
+ASKED_FOR = ("filter",)  # kinds that are made only where they are asked for: they serve trainings, and are no figures of quality
 
 
 def _weights(name: str, folder: Path) -> dict[str, str]:
@@ -139,8 +163,9 @@ SCORES: dict[str, Callable[[Setting], Score]] = {
     "layouts": lambda of: Layouts(of.sidecar, of.masks),
     "histogram": lambda of: Histogram(of.sidecar, of.masks),
     "captions": lambda of: Captions(of.sidecar, of.naming),
+    "filter": lambda of: Filter(of.sidecar, of.segmenter, of.filter, of.parts, test=of.test, batch=of.options.batch),
 }
-"""The kinds of scores. A further one (of noise, of hardness) is a class as :class:`Score` says, and a line here."""
+"""The kinds of scores. A further one is a class as :class:`Score` says, and a line here."""
 
 
 def score_bank(bank: str | os.PathLike, options: ScoringOptions, name: str = "quality", page: str | os.PathLike = "") -> dict[str, Any]:
@@ -159,7 +184,7 @@ def score_bank(bank: str | os.PathLike, options: ScoringOptions, name: str = "qu
     """
     kinds = _kinds(options)
     setting = Setting(os.fspath(bank), name, options)
-    parts = parts_of(setting.bank, options.limit)
+    parts = setting.parts
     setting.sidecar.begin({kind: setting.facts(kind) for kind in kinds})
     told: dict[str, Any] = {"bank": str(setting.bank.root), "samples": sum(map(len, parts))}
     with memory_told("this network", expected=f"room for batches of {options.batch}", remedy="give a smaller --batch; finished shards are kept"):
@@ -179,12 +204,13 @@ def _kinds(options: ScoringOptions) -> list[str]:
     Raises:
         SegGenError: one of them needs a network that is not named.
     """
-    lacking = {kind for kind, there in (("alignment", options.segmenter), ("features", options.segmenter or options.features)) if not there}
+    lacking = {kind for kind in BY_SEGMENTER if not options.segmenter} | ({"features"} if not (options.segmenter or options.features) else set())
     impossible = sorted(lacking & {*options.scores})
     if impossible:
         raise SegGenError(f"--scores {', '.join(impossible)} needs a network", expected="--segmenter, a finished run on real images"
                           + (", or --features" if impossible == ["features"] else ""), found="none", remedy="name one, or leave these scores out")
-    return [kind for kind in SCORES if kind not in lacking and kind in (options.scores or SCORES)]
+    wanted = options.scores or [kind for kind in SCORES if kind not in ASKED_FOR]
+    return [kind for kind in SCORES if kind not in lacking and kind in wanted]
 
 
 def _make(score: Score, parts: Sequence[Part], sidecar: Sidecar) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from seggen_d2.bank import Bank
 from seggen_d2.bank.columns import column_of
+from seggen_d2.bank.filter_files import print_of
 from seggen_d2.bank.format import UNLABELLED, index_name
 from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.foundation.files import json_bytes
@@ -24,8 +25,6 @@ from seggen_d2.sources.dataset_file import Source
 from seggen_d2.sources.masks import MASK_FILE
 
 from .nearest import evenly
-
-_IDENTITY = ("key", "jpg_crc32", "png_crc32")  # columns of the index that tell a sample from any other
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ class Part:
     @cached_property
     def print(self) -> str:
         """16 hexadecimal digits over the samples' keys, images and masks."""
-        return fingerprint(json_bytes([self.column(name).tolist() for name in _IDENTITY]))
+        return print_of(self.index, self.places)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Dataset dicts; see :meth:`Bank.record`."""

@@ -11,7 +11,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 from torch.utils.data import Dataset
 
-from seggen_d2.bank import Bank, BankPathHandler
+from seggen_d2.bank import Bank, BankPathHandler, FilteredBank
 from seggen_d2.foundation.errors import SegGenError
 
 
@@ -37,17 +37,17 @@ class PluginBank(Bank):
         serve_bank_paths()
         super()._open(shards)
 
-    def record(self, number: int) -> dict[str, Any]:
-        record = super().record(number)
-        for annotation in record.get("annotations", ()):
+    def parts(self, facts: dict[str, Any], mask: str) -> dict[str, Any]:
+        found = super().parts(facts, mask)
+        for annotation in found.get("annotations", ()):
             annotation["bbox_mode"] = BoxMode(annotation["bbox_mode"])
-        return record
+        return found
 
 
 class BankDataset(Dataset):
     """A bank's records by number. Detectron2 takes torch datasets as they are, where it copies lists."""
 
-    def __init__(self, bank: PluginBank):
+    def __init__(self, bank: PluginBank | FilteredBank):
         self.bank = bank
 
     @classmethod

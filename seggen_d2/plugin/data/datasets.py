@@ -9,12 +9,14 @@ from typing import Any
 from detectron2.data import DatasetCatalog, DatasetFromList, get_detection_dataset_dicts
 from torch.utils.data import ConcatDataset, Dataset
 
+from seggen_d2.bank import FilteredBank
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.mixing.filters import through_filter
 from seggen_d2.mixing.leaks import check_leaks
 from seggen_d2.mixing.sampling import check_banks
 from seggen_d2.sources import load_dataset
 
-from .bank_dataset import PluginBank
+from .bank_dataset import BankDataset, PluginBank
 from .coco_semantic import register_coco_semantic
 from .label_space import check_label_space, check_task, task_of
 from .registration import bank_root, check_registered, is_bank, read_bank_info, register_all, register_source
@@ -83,8 +85,8 @@ def task_from_config(cfg: Any) -> tuple[str | None, str]:
 
 def banks_from_config(
     cfg: Any, task: tuple[str | None, str] | None = None, names: Sequence[str] | None = None
-) -> list[PluginBank]:
-    """Open the banks to swap from, after :func:`register_from_config`.
+) -> list[PluginBank | FilteredBank]:
+    """Open the banks to swap from, after :func:`register_from_config`, read through ``SEGGEN.FILTER``.
 
     Args:
         cfg: a Detectron2 config with this package's keys.
@@ -104,7 +106,7 @@ def banks_from_config(
     if cfg.SEGGEN.CHECK_SOURCES and (banks or trained):
         real = [name for name in cfg.DATASETS.TRAIN if not is_bank(name)]
         check_sources([*banks, *trained], cfg.DATASETS.TEST, real)
-    return banks
+    return through_filter(banks, cfg.SEGGEN.FILTER)
 
 
 def _open_fitting(name: str, key: str, cfg: Any, task: tuple[str | None, str] | None) -> PluginBank:
@@ -150,14 +152,19 @@ def train_records(cfg: Any) -> Dataset:
     """The records of ``DATASETS.TRAIN``, in order.
 
     Lists are serialised once, as Detectron2 does, so that workers share them; what is lazy already, a bank, is taken
-    as it is.
+    as it is, read through ``SEGGEN.FILTER``.
 
     Raises:
         SegGenError: no dataset is named, or one's files are not there or cannot be read.
     """
     found = [read_records(name, "DATASETS.TRAIN", cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS) for name in train_names(cfg)]
-    parts = [DatasetFromList(part, copy=False) if isinstance(part, list) else part for part in found]
+    parts = [DatasetFromList(part, copy=False) if isinstance(part, list) else _filtered(part, cfg.SEGGEN.FILTER) for part in found]
     return parts[0] if len(parts) == 1 else ConcatDataset(parts)
+
+
+def _filtered(records: Dataset, name: str) -> Dataset:
+    """A bank's records through its filter."""
+    return BankDataset(*through_filter([records.bank], name)) if isinstance(records, BankDataset) else records
 
 
 def read_records(name: str, key: str, filter_empty: bool = False) -> Dataset | list[dict[str, Any]]:
