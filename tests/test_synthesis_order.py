@@ -1,16 +1,22 @@
 """Budgets and orders of a plan: exact, the same for the same weights, prefixes of one another, and equal weights change nothing."""
 
+import runpy
+import sys
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
-from tiny_synthesis import contents, tiny_options
+from tiny_synthesis import ROOT, command, contents, tiny_options
 
 from seggen_d2.bank import Bank, read_info
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.files import read_json, write_json
 from seggen_d2.generators.geometry import View
+from seggen_d2.generators.sampling.sampler import SamplerOptions
 from seggen_d2.sources import load_dataset
 from seggen_d2.sources.weights import read_weights, write_weights
+from seggen_d2.synthesis.estimate import estimate
 from seggen_d2.synthesis.job import Job
 from seggen_d2.synthesis.local import synthesize
 from seggen_d2.synthesis.options import options_for
@@ -118,8 +124,6 @@ def test_strategies_may_have_budgets_of_their_own(generators, toy_folder):
     ({"format": 2}, "holds no weights of images"),
 ])
 def test_files_of_weights_are_checked(tmp_path, change, told):
-    from seggen_d2.foundation.files import read_json, write_json
-
     file = tmp_path / "weights.json"
     write_weights(file, "toy", {"a": 1, "b": 0.5, "more": 3}, {})
     assert read_weights(file, "toy", ["b", "a"]) == (0.5, 1.0)
@@ -131,3 +135,22 @@ def test_files_of_weights_are_checked(tmp_path, change, told):
 def test_the_bank_tells_its_budget(generators, toy_folder, tmp_path):
     synthesize("imgsyn", tiny_options(generators, toy_folder, samples=4), tmp_path / "bank")
     assert len(Bank(tmp_path / "bank")) == read_info(tmp_path / "bank").job["samples"] == 4
+
+
+@pytest.mark.parametrize(("sampler", "steps", "evaluations"), [("euler", 4, 4), ("heun", 4, 7), ("dpm++", 4, 4), ("unipc", 4, 4)])
+def test_an_estimate_counts_evaluations(generators, toy_folder, sampler, steps, evaluations):
+    """Heun evaluates twice a step, but for the last; guidance doubles it."""
+    plain, guided = (SamplerOptions(steps, guidance=guidance, sampler=sampler) for guidance in (1.0, 3.0))
+    found = estimate("imgsyn", tiny_options(generators, toy_folder, images=plain), batches=1)
+    assert found.evaluations == {"images": evaluations}
+    found = estimate("masksyn", tiny_options(generators, toy_folder, images=guided, masks=plain), batches=1)
+    assert found.evaluations == {"images": 2 * evaluations, "masks": evaluations} and f"{evaluations} for masks" in found.text(1, None)
+
+
+def test_a_bank_keeps_its_estimate_where_it_is_asked_to(generators, toy_folder, tmp_path):
+    words = command(tiny_options(generators, toy_folder, samples=4), tmp_path, "imgsyn", "--estimate")[2:]
+    for _ in range(2):  # the second finds it there
+        with patch.object(sys, "argv", ["synthesize.py", *words]):
+            runpy.run_path(str(ROOT / "tools/synthesize.py"), run_name="__main__")
+    kept = read_json(tmp_path / "bank/estimate.json")
+    assert kept["samples"] == 4 and kept["seconds"] > 0 and kept["evaluations"]["images"] == 2

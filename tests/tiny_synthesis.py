@@ -24,9 +24,9 @@ def tiny_options(generators: dict[str, Path], toy_folder: Path, **changes) -> Sy
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The bank's files; ``options.json``, which holds paths, stands beside the bank."""
+    """The bank's files; ``options.json`` and ``estimate.json``, which hold paths and times, stand beside the bank."""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".") and ".cache" not in p.parts]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.name != "options.json"}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.name not in ("options.json", "estimate.json")}
 
 
 def command(options: SynthesisOptions, folder: Path, strategy: str = "masksyn", *words: str) -> list[str]:

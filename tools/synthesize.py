@@ -6,6 +6,9 @@ A bank is a fixed plan; finished shards are the resume state. Any number of proc
 by --workers, one a task of a job array by --worker-index and --worker-count, or Ray actors by --executor ray. After any
 stop, kill -9 included, the same command goes on, and the bank's bytes are those of an uninterrupted run. Shards that
 differ from their checksums are named and made again.
+
+A budget is spent on all real images alike, replicas N each; or exactly, samples N in all; and, with weights FILE as
+tools/weigh_sources.py writes it, first where a segmenter is weakest (docs/cheaper-banks.md).
 """
 
 import argparse
@@ -26,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--strength", type=float, help="imgsyn: start from the real photo, noised by this share of the steps; short for images.strength")
     words.add_argument("--no-verify", action="store_true", help="trust finished shards by their length, without reading them")
     words.add_argument("--dry-run", action="store_true", help="time a few real batches; print samples, disk, time and memory; write nothing")
-    words.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides, e.g. replicas 4 images.steps 12")
+    words.add_argument("--estimate", action="store_true", help="of a bank that is whole: time some batches, and keep what a sample costs as estimate.json")
+    words.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides, e.g. replicas 4 images.steps 12; samples 512 weights FILE")
     return words
 
 
@@ -39,7 +43,8 @@ def main() -> None:
 
     opts = args.opts + ([] if args.strength is None else ["images.strength", str(args.strength)])
     print(synthesize(args.strategy, args.config_file, opts, args.output, executor=args.executor, address=args.address,
-                     workers=args.workers, array=(args.worker_index, args.worker_count), verify=not args.no_verify, dry_run=args.dry_run))
+                     workers=args.workers, array=(args.worker_index, args.worker_count), verify=not args.no_verify, dry_run=args.dry_run,
+                     estimated=args.estimate))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,12 @@ from .job import Job
 from .options import SynthesisOptions, options_for
 
 EXECUTORS = ("local", "ray")
+ESTIMATE_FILE = "estimate.json"  # beside the bank, as it tells times
 
 
 def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output: str, *, executor: str = "local", address: str = "",
-               workers: int = 1, array: tuple[int | None, int | None] = (None, None), verify: bool = True, dry_run: bool = False) -> str:
+               workers: int = 1, array: tuple[int | None, int | None] = (None, None), verify: bool = True, dry_run: bool = False,
+               estimated: bool = False) -> str:
     """Make a bank, or a job array's part of it, or say what it would cost.
 
     Args:
@@ -33,6 +35,7 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
         array: the number of this process in a job array and its size; two None outside of one.
         verify: compare finished shards with their checksums, and make damaged ones again.
         dry_run: only say what it would cost.
+        estimated: also keep that, measured once the bank is whole, as ``estimate.json`` beside it.
 
     Returns:
         What to tell the user.
@@ -42,7 +45,7 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
     """
     options = options_for(strategy, merge(load_yaml(config_file), parse_overrides(list(overrides))), config_file)
     index, count = array
-    _check_words(executor, address, workers, count)
+    _check_words(executor, address, workers, count, estimated)
     place = str(locate(output))
     if dry_run:
         from .estimate import estimate
@@ -57,6 +60,8 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
     else:
         local.synthesize(strategy, options, place, workers=workers, verify=verify)
     _save_options(place, options)
+    if estimated:
+        _save_estimate(place, strategy, options)
     told = local.summary(place)
     if not len(Bank(place)):
         raise SegGenError(f"every sample of the bank {place} was rejected", expected="masks that pass the limits of quality", found=told,
@@ -64,7 +69,7 @@ def synthesize(strategy: str, config_file: str, overrides: Sequence[str], output
     return told
 
 
-def _check_words(executor: str, address: str, workers: int, count: int | None) -> None:
+def _check_words(executor: str, address: str, workers: int, count: int | None, estimated: bool) -> None:
     check_range("--workers", workers, 1, 10**6)
     check_choice("--executor", executor, EXECUTORS)
     if address and executor != "ray":
@@ -72,6 +77,9 @@ def _check_words(executor: str, address: str, workers: int, count: int | None) -
     if count is None:
         return
     check_range("--worker-count", count, 1, 10**6)
+    if estimated:
+        raise SegGenError("--estimate is for whole banks", expected="no --worker-count beside it", found="a job array",
+                          remedy="give the command once more without them, when all tasks have ended: finished shards are kept")
     if (executor, workers) != ("local", 1):
         raise SegGenError("--worker-count makes this process one of a job array", expected="neither --executor nor --workers beside it",
                           found=f"--executor {executor} --workers {workers}", remedy="start more tasks instead")
@@ -90,3 +98,12 @@ def _array_task(strategy: str, options: SynthesisOptions, output: str, index: in
 def _save_options(output: str, options: SynthesisOptions) -> None:
     """The resolved options, with paths: beside the bank, not of it."""
     open_store(output).write("options.json", [json_bytes(asdict(options))])
+
+
+def _save_estimate(output: str, strategy: str, options: SynthesisOptions) -> None:
+    """What a sample cost, by batches timed by one worker; once."""
+    from .estimate import estimate
+
+    store = open_store(output)
+    if not store.facts(ESTIMATE_FILE):
+        store.write(ESTIMATE_FILE, [json_bytes(asdict(estimate(strategy, options)))])

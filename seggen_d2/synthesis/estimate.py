@@ -5,16 +5,22 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from seggen_d2.foundation.measure import peak_rss_mb
 
 from .finishing import Finisher
 from .job import Job
+from .masks import SampledMasks
 from .options import SynthesisOptions
 from .painter import Latent, Painter
 from .plan import Plan, SampleSpec
 from .shards import synthesis_memory_told
+
+if TYPE_CHECKING:
+    import torch
 
 BESIDE = 3 * 512 + 1536  # bytes of a sample beside image and mask: tar headers, padding, KEY.json, its row of the index
 
@@ -32,6 +38,8 @@ class Estimate:
         rejected: share of the samples.
         memory: MB of a worker, at most.
         gpu_memory: MB of its GPU, at most; 0 without one.
+        evaluations: of a UNet a sample, counted: those that paint ``images``, and MaskSyn's that paint ``masks``. Guidance takes two
+            where none takes one.
     """
 
     samples: int
@@ -43,6 +51,7 @@ class Estimate:
     rejected: float
     memory: float
     gpu_memory: float = 0.0
+    evaluations: dict[str, float] = field(default_factory=dict)
 
     def hours(self, workers: int) -> float:
         """Of the whole job."""
@@ -65,6 +74,7 @@ class Estimate:
                  f"{self.disk() / 1e6:.1f} MB of disk expected ({self.bytes / 1e3:.1f} kB a sample), {free}",
                  f"{self.seconds:.2f} s a sample and worker (of {self.timed} made): {self.hours(workers):.2f} hours with {workers} workers",
                  f"{self.memory:.0f} MB of memory a worker{gpu}"]
+        lines += [f"evaluations of the UNet a sample: {', '.join(f'{count:.4g} for {name}' for name, count in self.evaluations.items())}"]
         if free_bytes is not None and free_bytes < self.disk():
             lines.append("the disk is too small: free some space, or write to another one")
         return "\n".join(lines)
@@ -92,12 +102,30 @@ def _timed(strategy: str, options: SynthesisOptions, batches: int) -> Estimate:
     opening = time.monotonic() - began
     painter.samples(painter.latents(timed[0]))
     began, found = time.monotonic(), _Found()
-    with Finisher() as finisher:
+    with _counted(painter) as evaluated, Finisher() as finisher:
         for specs in timed:
             finisher.hand_over(found.add, painter, painter.latents(specs))
     seconds, count, size = time.monotonic() - began, sum(map(len, timed)), found.bytes / max(1, found.kept)
     memory = peak_rss_mb() + options.shard_size * size / 1e6  # a shard is written when it is whole
-    return Estimate(len(job.plan), job.plan.shard_count, count, seconds / count, opening, size, 1 - found.kept / count, memory, _gpu_peak_mb())
+    return Estimate(len(job.plan), job.plan.shard_count, count, seconds / count, opening, size, 1 - found.kept / count, memory, _gpu_peak_mb(),
+                    {name: number / count for name, number in evaluated.items()})
+
+
+@contextmanager
+def _counted(painter: Painter) -> Iterator[dict[str, int]]:
+    """How many latents each UNet sees while the block runs, by what it paints."""
+    unets = {"images": painter.sampler.unet} | ({"masks": painter.masks.sampler.unet} if isinstance(painter.masks, SampledMasks) else {})
+    counts = dict.fromkeys(unets, 0)
+
+    def count(name: str, inputs: tuple[torch.Tensor, ...]) -> None:
+        counts[name] += len(inputs[0])
+
+    hooks = [unet.register_forward_pre_hook(lambda _, inputs, name=name: count(name, inputs)) for name, unet in unets.items()]
+    try:
+        yield counts
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class _Found:
