@@ -13,6 +13,7 @@ import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError
 
+from .borders import settled
 from .palette import Palette, _squared_distances
 
 BLOCK = 4  # colours a side of a block
@@ -34,7 +35,7 @@ class ColorCodec:
         self._blocks, self._answers = _tables(palette.all_colors.tobytes())
         # the edge is no category: its pixels come back as ignore
         ids = np.concatenate([np.arange(len(palette)), [ignore_id, ignore_id]]).astype(self._dtype)
-        self._labels = ids[self._answers]
+        self._ids, self._labels = ids, ids[self._answers]
 
     def encode(self, labels: np.ndarray) -> np.ndarray:
         """``(H, W)`` integer labels to ``(H, W, 3)`` uint8 RGB.
@@ -55,6 +56,14 @@ class ColorCodec:
     def decode(self, rgb: np.ndarray) -> np.ndarray:
         """``(H, W, 3)`` uint8 RGB to ``(H, W)`` labels (uint8, or uint16 past 255); ties go to the lower id."""
         return self._labels.take(self._answer(rgb))
+
+    def decode_blended(self, rgb: np.ndarray) -> np.ndarray:
+        """:meth:`decode` for maps that a network painted: blends along borders go to one of the two colours that they mix.
+
+        Raises:
+            SegGenError: opencv is not installed.
+        """
+        return self._ids.take(settled(rgb, self.nearest(rgb), self.palette.all_colors)[0])
 
     def nearest(self, rgb: np.ndarray) -> np.ndarray:
         """``(H, W)`` uint16: which of the palette's colours is nearest; N is the ignore colour, N + 1 the edge's."""

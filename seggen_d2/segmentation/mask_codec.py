@@ -51,7 +51,7 @@ class MaskCodec(Protocol):
 
 
 class SemanticCodec:
-    """The codec of semantic masks; decoding inverts encoding exactly."""
+    """The codec of semantic masks: decoding inverts encoding exactly, and knows blends along borders (see :mod:`.borders`)."""
 
     task = "semantic"
 
@@ -63,7 +63,7 @@ class SemanticCodec:
         return self.colors.encode(mask.labels())
 
     def decode(self, rgb: np.ndarray) -> Decoded:
-        return Decoded(SemanticMask(self.colors.decode(rgb), self.colors.ignore_id))
+        return Decoded(SemanticMask(self.colors.decode_blended(rgb), self.colors.ignore_id))
 
     def to_json(self) -> dict[str, Any]:
         return {}

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from seggen_d2.foundation.errors import SegGenError
-
 from .categories import Categories
 from .codec import ColorCodec
 from .masks import InstanceMask, InstanceObject, Mask, Segment, SegmentMask
+from .opencv import opencv
 from .palette import Palette
 
 SPECK = 32  # pixels of a map of 768 x 768: regions smaller than this are no segments
@@ -203,17 +202,3 @@ def _by_first_pixel(regions: np.ndarray) -> np.ndarray:
     first[flat[::-1]] = np.arange(flat.size)[::-1]
     first[0] = flat.size
     return np.argsort(first, kind="stable")[: np.count_nonzero(first < flat.size)]
-
-
-def opencv():
-    """The package, which only decoding needs.
-
-    Raises:
-        SegGenError: it is not installed.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise SegGenError("opencv is needed to find the segments of a colour map", found=str(error),
-                          remedy="pip install opencv-python-headless") from error
-    return cv2
