@@ -218,7 +218,7 @@ def runs(**settings):
 @pytest.mark.parametrize(
     "values, words",
     [
-        ((50.0, 51.0), "points above real data alone: more than seeds differ"),
+        ((50.0, 51.0), "points [+10.0, +10.0] above real data alone: better"),
         ((10.0, 11.0), "did harm"),
         ((40.5, 41.0), "do not tell the two apart"),
         ((60.0,), "too few to tell"),

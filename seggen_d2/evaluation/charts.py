@@ -17,6 +17,12 @@ WORDS = {
     "real+masksyn": "swapped for samples of the MaskSyn bank only",
     "synthetic": "synthetic samples alone, never a real image",
     "pretrain-finetune": "synthetic samples first, then real data",
+    "real+annotator": "swapped for generated images that a segmenter labelled",
+    "synthetic-annotator": "those images alone, never a real one",
+    "pretrained-real": "real data alone, from a pre-trained backbone",
+    "pretrained-real+seggen": "both banks, from a pre-trained backbone",
+    "real+oracle": "swapped for true scenes: what no generator can beat",
+    "real+oracle-imgsyn": "swapped for the labelled layouts, truly painted in other looks",
 }
 STRIP = (260, 26)  # width and height of a row of dots, in CSS pixels
 FOLD = 40  # categories past which the table is folded away
@@ -27,21 +33,35 @@ def settings_table(summaries: Sequence[Summary]) -> Markup:
     scale = scale_of([value for summary in summaries for value in summary.values])
     baseline = next((summary for summary in summaries if summary.setting == BASELINE), None)
     metric = summaries[0].metric
-    header = ["setting", right(metric), right("spread"), right("seeds"), right("against real"), "", axis(scale, f"{metric} of each seed")]
+    header = ["setting", right(metric), right("each seed"), right("against real"), "", axis(scale, f"{metric} of each seed")]
     return table(header, [_setting_row(summary, baseline, scale) for summary in summaries], "settings")
 
 
 def _setting_row(summary: Summary, baseline: Summary | None, scale: tuple[float, float]) -> list[Markup]:
-    difference = "" if summary.difference is None else f"{summary.difference:+.1f}".replace("-", "−")
     verdict = pill(summary.verdict) if summary.verdict else ""
-    spread = "–" if summary.spread is None else f"± {summary.spread:.1f}"
+    spread = "" if summary.spread is None else f" ± {summary.spread:.1f}"
     name = tag("th", tag("b", summary.setting), tag("small", WORDS.get(summary.setting, "")), scope="row")
     cells = [
-        cell(tag("b", number(summary.mean)), "figure"),
-        cell(spread, "figure"),
-        cell(str(len(summary.values)), "figure"),
+        cell(join(tag("b", number(summary.mean)), spread), "figure"),
+        cell(", ".join(number(value) for value in summary.values), "figure"),
+        cell(_difference(summary), "figure stacked"),
     ]
-    return [name, *cells, cell(difference, "figure"), cell(verdict), cell(_dots(summary, baseline, scale))]
+    return [name, *cells, cell(verdict), cell(_dots(summary, baseline, scale))]
+
+
+def _difference(summary: Summary) -> Markup:
+    """The difference with its interval and its share of the oracle's."""
+    if summary.difference is None:
+        return join()
+    found, share = summary.interval, summary.share
+    told = [f"[{found.low:+.1f}, {found.high:+.1f}]"] if found else []
+    told += [f"{share:.0f}% of the oracle’s"] if share is not None else []
+    return join(signed(summary.difference), [tag("small", text.replace("-", "−")) for text in told])
+
+
+def signed(value: float) -> str:
+    """``+1.2`` or ``−0.3``."""
+    return f"{value:+.1f}".replace("-", "−")
 
 
 def _dots(summary: Summary, baseline: Summary | None, scale: tuple[float, float]) -> Markup:

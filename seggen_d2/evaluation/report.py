@@ -18,6 +18,7 @@ from seggen_d2.sources import Source, load_dataset
 
 from . import charts, gallery, wording
 from .document import document, resource
+from .resampling import Judged, judge_runs
 from .results import read_runs, read_stages
 from .tables import summarise
 
@@ -29,7 +30,9 @@ def make_report(
     output: str | os.PathLike,
     *,
     stages: str | os.PathLike | None = None,
+    test: str | os.PathLike = "",
     title: str = "SegGen",
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write ``results.json`` and ``report.html`` into ``output``.
 
@@ -39,7 +42,9 @@ def make_report(
         banks: bank folders.
         output: the folder to write to.
         stages: JSON of what each stage took, as the recipe runner writes it.
+        test: YAML or name of the test set; with the predictions that runs saved of it, intervals are over its images, too.
         title: of the page.
+        notes: sentences of one's own that a reader must know before believing the table.
 
     Returns:
         The page's path.
@@ -49,18 +54,19 @@ def make_report(
     """
     source, opened = load_dataset(dataset), [Bank(bank) for bank in banks]
     _check_alike(source, opened)
-    results = collect(read_runs(runs), read_stages(stages) if stages else {"stages": []}, source, opened)
+    found = read_runs(runs)
+    judged = judge_runs(found, test) if test else Judged(0, {})
+    results = collect(found, read_stages(stages) if stages else {"stages": []}, source, opened, judged)
     output = Path(output)
+    results |= {"notes": [*notes]}
     write_json(output / "results.json", {"title": title, **results})
-    write_bytes(output / "report.html", page(title, results, source, opened).encode())
+    write_bytes(output / "report.html", page(title, results, source, opened, judged).encode())
     return output / "report.html"
 
 
-def collect(
-    runs: list[dict[str, Any]], stages: Mapping[str, Any], source: Source, banks: Sequence[Bank]
-) -> dict[str, Any]:
+def collect(runs: list[dict[str, Any]], stages: Mapping[str, Any], source: Source, banks: Sequence[Bank], judged: Judged) -> dict[str, Any]:
     """What ``results.json`` holds."""
-    summaries = [asdict(summary) for summary in summarise(runs)]
+    summaries = [asdict(summary) for summary in summarise(runs, judged.replicates)]
     facts = {
         "name": source.name,
         "images": len(source.records()),
@@ -72,6 +78,7 @@ def collect(
     return {
         "runs": runs,
         "summaries": summaries,
+        "test_images": judged.images,
         **stages,
         "dataset": facts,
         "banks": [_bank_facts(bank) for bank in banks],
@@ -98,9 +105,9 @@ def _check_alike(source: Source, banks: Sequence[Bank]) -> None:
         )
 
 
-def page(title: str, results: Mapping[str, Any], source: Source, banks: Sequence[Bank]) -> str:
+def page(title: str, results: Mapping[str, Any], source: Source, banks: Sequence[Bank], judged: Judged) -> str:
     """The HTML document."""
-    summaries = summarise(results["runs"])
+    summaries = summarise(results["runs"], judged.replicates)
     measure, figure = wording.measure(summaries[0].metric)
     palette = banks[0].info.palette if banks else default_palette(len(source.categories))
     return document(
@@ -115,7 +122,7 @@ def page(title: str, results: Mapping[str, Any], source: Source, banks: Sequence
         settings=charts.settings_table(summaries),
         per_class=charts.per_class_table(summaries),
         stages=_stages(results),
-        meaning=charts.bullets(wording.meaning(summaries)),
+        meaning=charts.bullets([*wording.meaning(summaries), *wording.pairs(results["runs"], judged.replicates)]),
         caveats=charts.bullets(wording.caveats(results, summaries)),
         commands=join(resource("own_data.txt")),
     )

@@ -11,7 +11,8 @@ from typing import Any
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_json
 
-SETTINGS = ("real", "real+seggen", "real+imgsyn", "real+masksyn", "synthetic", "pretrain-finetune")
+SETTINGS = ("real", "real+seggen", "real+imgsyn", "real+masksyn", "real+annotator", "pretrain-finetune", "synthetic", "synthetic-annotator",
+            "pretrained-real", "pretrained-real+seggen", "real+oracle-imgsyn", "real+oracle")
 METRICS = "metrics_final.json"
 _RUN = re.compile(r"(?P<setting>.+)-seed(?P<seed>\d+)")
 
@@ -23,7 +24,7 @@ def read_runs(folders: Iterable[str | os.PathLike]) -> list[dict[str, Any]]:
         folders: run folders, or folders that hold them.
 
     Returns:
-        ``{"setting", "seed", "metric", "value", "per_class", "seconds", "peak_rss_mb", "iterations"}`` each; the last three
+        ``{"setting", "seed", "folder", "metric", "value", "per_class", "seconds", "peak_rss_mb", "iterations"}`` each; the last three
         where the run tells them. ``metric`` is the same for all: mIoU, PQ or AP.
 
     Raises:
@@ -98,6 +99,7 @@ def _run(file: Path) -> dict[str, Any]:
     return {
         "setting": name["setting"],
         "seed": int(name["seed"]),
+        "folder": file.parent.as_posix(),
         "metric": metrics["metric"],
         "value": metrics["value"],
         "per_class": metrics["per_class"],

@@ -1,4 +1,4 @@
-"""Tables over seeds. A difference is called better or worse only where it exceeds the spread between seeds."""
+"""Tables over seeds. A difference is called better or worse only where its interval over images and seeds excludes zero."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from .bootstrap import BETTER, Interval, interval, moved
 from .scores import Scores
 
 BASELINE = "real"
+PRETRAINED = "pretrained-"  # settings that start from a pre-trained backbone begin so; their baseline does, too
+ORACLES = {"real+imgsyn": "real+oracle-imgsyn"}  # what a setting's gain is told as a share of; of all others that of ORACLE
+ORACLE = "real+oracle"
+PAIRS = (("real+seggen", "real+imgsyn"), ("real+seggen", "real+masksyn"), ("real+seggen", "real+annotator"), ("synthetic", "synthetic-annotator"))
+ALONE = 1000  # replicates of runs whose images are not known one by one
+Runs = Sequence[Mapping[str, Any]]
+Replicates = Mapping[tuple[str, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,9 @@ class Summary:
         mean: percent.
         spread: sample standard deviation over seeds, points; None with one seed.
         difference: mean minus the baseline's, points; None for the baseline itself, or where there is none.
-        verdict: ``"baseline"``, ``"better"``, ``"worse"``, ``"within seed spread"``, ``"one seed"`` or ``""``.
+        interval: of the difference; over seeds alone where images are not known one by one; None where it cannot be told.
+        verdict: ``"baseline"``, ``"better"``, ``"worse"``, ``"not told apart"``, ``"one seed"`` or ``""``.
+        share: percent of the oracle's difference that this one reaches; None where none was run, or its own is not told from zero.
         per_class: of each category, mean over seeds, percent; None where no seed has one.
     """
 
@@ -34,37 +46,62 @@ class Summary:
     mean: float
     spread: float | None
     difference: float | None
+    interval: Interval | None
     verdict: str
+    share: float | None
     per_class: dict[str, float | None]
 
 
-def summarise(runs: Iterable[Mapping[str, Any]]) -> list[Summary]:
-    """A summary a setting, in the order in which settings first occur."""
+def summarise(runs: Iterable[Mapping[str, Any]], replicates: Replicates | None = None) -> list[Summary]:
+    """A summary a setting, in the order in which settings first occur.
+
+    Args:
+        runs: as :func:`.read_runs` gives them.
+        replicates: by setting and seed, the figure in each draw of the test images, ``(R,)``, where it is known.
+    """
+    groups = grouped(runs)
+    return [_summary(setting, groups, replicates or {}) for setting in groups]
+
+
+def grouped(runs: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Runs by setting."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
         groups.setdefault(run["setting"], []).append(run)
-    baseline = [run["value"] for run in groups.get(BASELINE, [])]
-    return [_summary(setting, group, baseline) for setting, group in groups.items()]
+    return groups
 
 
-def _summary(setting: str, runs: Sequence[Mapping[str, Any]], baseline: Sequence[float]) -> Summary:
+def baseline_of(setting: str) -> str:
+    """The setting that one is compared with."""
+    return PRETRAINED + BASELINE if setting.startswith(PRETRAINED) else BASELINE
+
+
+def compare_runs(ours: Runs, theirs: Runs, replicates: Replicates) -> tuple[float, Interval | None, str]:
+    """The difference of two settings' means, its interval, and the verdict; no interval where it would be over nothing."""
+    difference = statistics.mean(run["value"] for run in ours) - statistics.mean(run["value"] for run in theirs)
+    keys = [(run["setting"], run["seed"]) for run in (*ours, *theirs)]
+    known, one_seed = all(key in replicates for key in keys), min(len(ours), len(theirs)) == 1
+    if one_seed and not known:
+        return difference, None, "one seed"
+    alone = {key: np.full(ALONE, float(run["value"])) for key, run in zip(keys, (*ours, *theirs), strict=True)}
+    sides = [{run["seed"]: (replicates if known else alone)[run["setting"], run["seed"]] for run in side} for side in (ours, theirs)]
+    found = interval(moved(*sides))
+    return difference, found, "one seed" if one_seed else found.verdict
+
+
+def _summary(setting: str, groups: Mapping[str, Runs], replicates: Replicates) -> Summary:
+    runs, baseline = groups[setting], groups.get(baseline_of(setting), [])
     values = tuple(run["value"] for run in runs)
-    mean, spread = statistics.mean(values), seed_spread(values)
-    compared = setting != BASELINE and len(baseline) > 0
-    difference = mean - statistics.mean(baseline) if compared else None
-    verdict = (
-        _verdict(difference, spread, seed_spread(baseline)) if compared else ("baseline" if setting == BASELINE else "")
-    )
-    return Summary(setting, runs[0]["metric"], values, mean, spread, difference, verdict, _mean_per_class(runs))
+    compared = setting != baseline_of(setting) and len(baseline) > 0
+    difference, found, verdict = compare_runs(runs, baseline, replicates) if compared else (None, None, "" if baseline is not runs else "baseline")
+    oracle = groups.get(ORACLES.get(setting, ORACLE), []) if difference is not None and not setting.startswith(PRETRAINED) else []
+    share = _share(difference, oracle, baseline, replicates) if oracle and "oracle" not in setting else None
+    return Summary(setting, runs[0]["metric"], values, statistics.mean(values), seed_spread(values), difference, found, verdict, share, _mean_per_class(runs))
 
 
-def _verdict(difference: float, spread: float | None, baseline_spread: float | None) -> str:
-    """Compared with the larger of both spreads; with one seed on either side nothing is said."""
-    if spread is None or baseline_spread is None:
-        return "one seed"
-    if abs(difference) <= max(spread, baseline_spread):
-        return "within seed spread"
-    return "better" if difference > 0 else "worse"
+def _share(difference: float, oracle: Runs, baseline: Runs, replicates: Replicates) -> float | None:
+    most, found, _ = compare_runs(oracle, baseline, replicates)
+    return 100 * difference / most if found and found.verdict == BETTER else None
 
 
 def seed_spread(values: Sequence[float]) -> float | None:

@@ -7,22 +7,28 @@ from typing import Any
 
 from seggen_d2.foundation.markup import Markup, join, tag
 
+from .bootstrap import BETTER, NEITHER, WORSE, Interval
 from .charts import duration
 from .charts import facts as facts_line
-from .tables import BASELINE, Summary, number
+from .tables import BASELINE, PAIRS, Replicates, Summary, baseline_of, compare_runs, grouped, number
 
 MAIN = "real+seggen"  # the setting that the headline is about
 FEW_SEEDS = 5
 PAPER_SIZE = 768  # pixels
 PAPER_SAMPLES = 1_212_600  # 20,210 images x (10 MaskSyn + 50 ImgSyn)
 SHARED = (
-    "The spread is that of training seeds alone. The generators and the banks were made once and are shared by all "
-    "runs; making them again would move the figures too."
+    "One labelled set stands under all runs, and the generators and the banks were made once: making them again would move the figures, too, and "
+    "neither spread nor interval tells by how much (tools/reproduce.py --replications does)."
 )
 FEW = (
-    "Seeds are few (the fewest: {}), so the spread itself is only roughly known. “Better” and “worse” mean beyond one "
-    "standard deviation: with so few seeds a hint, not a proof."
+    "Seeds are few (the fewest: {}), so the spread itself is only roughly known; intervals are widened by Student’s t for that. With one seed on a side "
+    "nothing is called better or worse, and the interval is over images alone."
 )
+OVER = {
+    True: "Intervals (95%) are of the paired bootstrap: {:,} test images and the seeds are drawn anew, the same for both settings.",
+    False: "Intervals (95%) are over training seeds alone, by Student’s t: the predictions of single images were not given.",
+}
+SHARE = "“Of the oracle’s” is the share of what true scenes in place of the synthetic samples gain: what perfect generators would give."
 SMALL = (
     f"The experiment is small: images of {{}} pixels and {{:,}} synthetic samples, where the paper has {PAPER_SIZE} "
     f"pixels, {PAPER_SAMPLES:,} samples, and generators that start from SDXL. It shows that the parts work together; "
@@ -80,14 +86,30 @@ def _seeds(summary: Summary) -> str:
 
 
 def _compared(summary: Summary) -> str:
-    size = f"{abs(summary.difference):.1f} points {'above' if summary.difference >= 0 else 'below'} real data alone"
-    told = {
-        "better": f"{size}: more than seeds differ among themselves.",
-        "worse": f"{size}: more than seeds differ among themselves. Here the synthetic data did harm.",
-        "within seed spread": f"{size}, within the spread between seeds: these runs do not tell the two apart.",
-        "one seed": f"{size}, with one seed on a side: too few to tell the two apart.",
-    }
-    return f"{summary.setting} is {told[summary.verdict]}"
+    baseline = "real data alone" if baseline_of(summary.setting) == BASELINE else f"“{baseline_of(summary.setting)}”"
+    harm = " Here the synthetic data did harm." if summary.verdict == WORSE else ""
+    return f"{summary.setting} is {_sized(summary.difference, summary.interval, baseline, summary.share)}{VERDICTS[summary.verdict]}{harm}"
+
+
+def _sized(difference: float, found: Interval | None, than: str, share: float | None = None) -> str:
+    bounds = f" [{found.low:+.1f}, {found.high:+.1f}]".replace("-", "−") if found else ""
+    reached = f", {share:.0f}% of the oracle’s gain".replace("-", "−") if share is not None else ""
+    return f"{abs(difference):.1f} points{bounds} {'above' if difference >= 0 else 'below'} {than}{reached}"
+
+
+def pairs(runs: Sequence[Mapping[str, Any]], replicates: Replicates) -> list[str]:
+    """A sentence for each of the further pairs that were run."""
+    groups = grouped(runs)
+    found = [(pair, compare_runs(groups[pair[0]], groups[pair[1]], replicates)) for pair in PAIRS if pair[0] in groups and pair[1] in groups]
+    return [f"{ours} is {_sized(difference, bounds, theirs)}{VERDICTS[verdict]}" for (ours, theirs), (difference, bounds, verdict) in found]
+
+
+VERDICTS = {
+    BETTER: ": better, beyond what other images and seeds would change.",
+    WORSE: ": worse, beyond what other images and seeds would change.",
+    NEITHER: ": these runs do not tell the two apart.",
+    "one seed": ", with one seed on a side: too few to tell the two apart.",
+}
 
 
 def meaning(summaries: Sequence[Summary]) -> list[str]:
@@ -101,10 +123,11 @@ def caveats(results: Mapping[str, Any], summaries: Sequence[Summary]) -> list[st
     fewest = min((len(summary.values) for summary in summaries), default=0)
     samples = sum(bank["samples"] for bank in results["banks"])
     side = max(results["dataset"]["height"], results["dataset"]["width"])
-    lines = [SHARED]
+    lines = [OVER[bool(results["test_images"])].format(results["test_images"]), SHARED]
+    lines += [SHARE] if any(summary.share is not None for summary in summaries) else []
     lines += [FEW.format(fewest)] if fewest < FEW_SEEDS else []
     lines += [SMALL.format(side, samples)] if side < PAPER_SIZE or samples < PAPER_SAMPLES else []
-    return [*lines, UNPICKED]
+    return [*lines, *results["notes"], UNPICKED]
 
 
 def totals(results: Mapping[str, Any]) -> str:

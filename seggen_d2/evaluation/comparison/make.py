@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from seggen_d2.evaluation.bootstrap import LEVEL
 from seggen_d2.foundation.errors import check_range
 from seggen_d2.foundation.files import write_bytes, write_json
 
 from . import words
-from .bootstrap import LEVEL
-from .cells import Cell, Comparison, compare
+from .cells import Cell, Comparison, Difference, compare
 from .page import page
 from .plan import FORMAT, read_plan
 from .provenance import Origin, origin_of
@@ -25,7 +25,7 @@ def make_table(plan: str | os.PathLike, output: str | os.PathLike, *, replicates
 
     Args:
         plan: ``plan.json``; see :func:`.read_plan`.
-        replicates: draws of the test images behind each interval.
+        replicates: draws of test images and seeds behind each interval.
         partial: runs that are missing leave cells that say so, instead of being an error.
 
     Returns:
@@ -47,18 +47,24 @@ def table_json(table: Comparison, origin: Origin) -> dict[str, Any]:
     """Everything that the table tells and more, unrounded; None for NaN."""
     plan = table.plan
     columns = [{**asdict(column), "images": table.images[column.name]} for column in plan.columns]
-    rows = [{"name": row.name, "model": row.model, "against": row.against, "config": row.config, "not_run": row.not_run,
+    rows = [{"name": row.name, "model": row.model, "against": row.against, "oracle": row.oracle, "config": row.config, "not_run": row.not_run,
              "cells": {name: _cell_json(cell) for name, cell in table.cells[row.name].items()}} for row in plan.rows]
-    facts = {key: getattr(plan, key) for key in ("name", "title", "source", "dataset", "scale", "engine", "commit", "command")}
-    return plain({"format": FORMAT, **facts, "level": LEVEL, "replicates": table.replicates, "columns": columns, "rows": rows, "runs": origin.runs_json(),
-                  "missing": [asdict(one) for one in table.missing], "notes": words.notes(table), "versions": origin.versions})
+    facts = {key: getattr(plan, key) for key in ("name", "title", "source", "dataset", "scale", "engine", "commit", "command", "replications")}
+    pairs = [{**asdict(pair), "columns": {name: _difference_json(found) for name, found in differences.items()}} for pair, differences in table.pairs]
+    return plain({"format": FORMAT, **facts, "level": LEVEL, "replicates": table.replicates, "columns": columns, "rows": rows, "pairs": pairs,
+                  "runs": origin.runs_json(), "missing": [asdict(one) for one in table.missing], "notes": words.notes(table), "versions": origin.versions})
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
     found = asdict(cell) | {"values": {str(seed): value for seed, value in cell.values.items()}, "seeds": len(cell.values)}
     if cell.difference:
-        found["difference"]["verdict"] = cell.difference.interval.verdict
+        found["difference"] = _difference_json(cell.difference)
     return found
+
+
+def _difference_json(found: Difference) -> dict[str, Any]:
+    values = {str(seed): value for seed, value in found.values.items()}
+    return asdict(found) | {"values": values, "verdict": found.interval.verdict}
 
 
 def plain(value: Any) -> Any:

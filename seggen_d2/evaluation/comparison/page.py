@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 from seggen_d2.evaluation import charts
+from seggen_d2.evaluation.bootstrap import BETTER, LEVEL, WORSE
 from seggen_d2.evaluation.document import document
 from seggen_d2.evaluation.tables import none, number
 from seggen_d2.foundation.markup import Markup, join, table, tag
 
 from . import words
-from .bootstrap import BETTER, LEVEL, WORSE
 from .cells import Cell, Comparison, Difference
 from .plan import Column, Row
 from .provenance import Origin
@@ -31,7 +31,7 @@ def page(comparison: Comparison, origin: Origin) -> str:
         lead=join(plan.source and f"The paper: {plan.source}. ", "Ours: trained and tested with this package, at the size told below."),
         facts=charts.facts(_facts(comparison)),
         level=join(f"{LEVEL:.0%}"),
-        tables=join(shown),
+        tables=join(shown, _pairs(comparison)),
         main=join(main.name),
         figure=join(column_of(main.figure)),
         per_class=_per_class(comparison, main),
@@ -65,13 +65,26 @@ def _row(row: Row, cell: Cell, scale: tuple[float, float] | None, reason: str) -
     about = [part for part in (row.model, row.against and f"against {row.against}", reason and f"{words.NOT_RUN}: {reason}") if part]
     name = tag("th", tag("b", row.name), tag("small", " · ".join(about)), scope="row")
     found = cell.difference
-    told = join(words.signed(found.mean), tag("small", words.bounds(found))) if found else join(words.DASH)
+    told = join(words.signed(found.mean), tag("small", words.bounds(found)), _share(found)) if found else join(words.DASH)
     paper = join(number(cell.paper), tag("small", words.paper_difference(cell)) if cell.paper_difference is not None else "")
-    ours = join(tag("b", words.mean(cell)), tag("small", words.lost(cell)) if cell.missing else "") if cell.values else words.ours(row, cell)
+    smalls = [tag("small", text) for text in (words.each(cell), words.lost(cell)) if text]
+    ours = join(tag("b", words.mean(cell)), smalls) if cell.values else words.ours(row, cell)
     cells = [charts.cell(ours, "figure stacked"), charts.cell(str(len(cell.values)) if cell.values else words.DASH, "figure"),
              charts.cell(paper, "figure stacked"), charts.cell(told, "figure stacked")]
     pictures = [charts.cell(_picture(row, cell, scale)), charts.cell(charts.pill(words.verdict(found)) if found else "")] if scale else []
     return [name, *cells, *pictures]
+
+
+def _share(found: Difference) -> Markup | str:
+    return tag("small", words.share(found)) if found.share is not None else ""
+
+
+def _pairs(comparison: Comparison) -> Markup:
+    """Further comparisons, a row a pair and column."""
+    rows = [[tag("th", tag("b", pair.row), tag("small", f"against {pair.against}"), scope="row"), name,
+             charts.cell(join(words.signed(found.mean), tag("small", words.bounds(found))), "figure stacked"), charts.cell(charts.pill(words.verdict(found)))]
+            for pair, differences in comparison.pairs for name, found in differences.items()]
+    return join(tag("h3", "Further comparisons"), table(["setting", "", charts.right("difference"), ""], rows, "settings")) if rows else join()
 
 
 def _scale(cells: Sequence[Cell]) -> tuple[float, float] | None:

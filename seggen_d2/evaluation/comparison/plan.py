@@ -50,6 +50,7 @@ class Row:
     Attributes:
         name: of the setting. model: what is trained. config: the config file.
         against: the name of the row that it is compared with, or "".
+        oracle: the row whose gain over ``against`` this row's is told as a share of, or "".
         paper: percent by column.
         not_run: why there are no runs, or "".
         runs: one for each seed.
@@ -58,10 +59,19 @@ class Row:
     name: str
     model: str = ""
     against: str = ""
+    oracle: str = ""
     paper: dict[str, float] = field(default_factory=dict)
     not_run: str = ""
     config: str = ""
     runs: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows that are compared below the table."""
+
+    row: str
+    against: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,8 @@ class Plan:
     Attributes:
         format: 1. name, title, source: of the table; ``source`` is where the paper's figures are from.
         dataset, scale, engine, commit: what was run, told as it is. command: what makes runs that are missing.
-        columns, rows: the table. notes: sentences below it.
+        columns, rows: the table. pairs: further comparisons. notes: sentences below it.
+        replications: chains of labelled set, generators and banks that stand under the seeds; 0 where that is not known.
     """
 
     format: int
@@ -86,6 +97,8 @@ class Plan:
     commit: str = ""
     command: str = ""
     notes: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    replications: int = 0
 
     def row(self, name: str) -> Row:
         """The row of a name."""
@@ -109,6 +122,8 @@ def read_plan(path: str | os.PathLike) -> Plan:
     _check_once([row.name for row in plan.rows], "row", where)
     for row in plan.rows:
         _check_row(row, plan, f"{where}: row {row.name!r}")
+    for pair in plan.pairs:
+        _check_known([pair.row, pair.against], [row.name for row in plan.rows], f"{where}: pairs", "names of rows")
     return plan
 
 
@@ -120,7 +135,10 @@ def _check_columns(plan: Plan, where: str) -> None:
 
 def _check_row(row: Row, plan: Plan, where: str) -> None:
     columns = [column.name for column in plan.columns]
-    _check_known([row.against] if row.against else [], [other.name for other in plan.rows if other is not row], f"{where}: against", "another row's name")
+    for what, name in (("against", row.against), ("oracle", row.oracle)):
+        _check_known([name] if name else [], [other.name for other in plan.rows if other is not row], f"{where}: {what}", "another row's name")
+    if row.oracle and not row.against:
+        raise SegGenError(f"{where} has an oracle and is compared with no row", expected="against: the row without synthetic data", found="none")
     _check_known(row.paper, columns, f"{where}: paper", "names of columns")
     for name, value in row.paper.items():
         if not math.isfinite(value):

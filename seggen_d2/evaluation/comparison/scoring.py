@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from seggen_d2.evaluation.bootstrap import draw_images
 from seggen_d2.evaluation.kept import Kept
 from seggen_d2.evaluation.predictions import distinct_records, open_dataset, score_saved
 from seggen_d2.evaluation.results import METRICS
@@ -16,7 +17,6 @@ from seggen_d2.evaluation.scores import check_classes
 from seggen_d2.evaluation.tasks import TASKS, kinds_of, open_task
 from seggen_d2.foundation.errors import SegGenError, check_choice
 
-from .bootstrap import draw_images
 from .plan import Column, Plan, Row, Run
 
 OVER_ALL = {"mIoU": "IoU", "fwIoU": "IoU", "mACC": "ACC", "pACC": "ACC"}
