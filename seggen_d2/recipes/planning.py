@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,13 @@ class Planner:
                               remedy="leave --replications out")
 
     def plan(self) -> dict[str, Any]:
-        """``columns``, ``rows`` and ``notes`` of the plan; the stages that they need are planned with them."""
+        """``columns``, ``rows``, ``pairs`` and ``notes`` of the plan; the stages that they need are planned with them."""
         columns = [self._column(column) for column in self.protocol.columns]
         rows = [self._row(row) for row in self.rows]
         notes = [*self.protocol.notes, *self.world.file.notes, *self.world.file.notes_of.get(self.world.scale, ())]
         notes += [*self._stand_ins(), *self._all_classes(), *self._things()]
-        return {"columns": columns, "rows": rows, "notes": notes}
+        pairs = [asdict(pair) for pair in self.protocol.pairs_of(self.world.file.models)]
+        return {"columns": columns, "rows": rows, "pairs": pairs, "notes": notes}
 
     @property
     def stages(self) -> list[Stage]:

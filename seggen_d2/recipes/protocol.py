@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 
 from seggen_d2.foundation.errors import SegGenError, check_choice, nearest
@@ -62,6 +62,14 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two rows that are compared below the table."""
+
+    row: str
+    against: str
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A table.
 
@@ -71,7 +79,7 @@ class Protocol:
         tasks: that it can be asked for; the first is taken unless another is named.
         columns, rows: of the table.
         models: rows that name no model stand once for each of these that the world has, and are called by it where they are several.
-        notes: sentences below it.
+        pairs: rows that are compared besides. notes: sentences below it.
     """
 
     name: str
@@ -82,6 +90,7 @@ class Protocol:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     models: tuple[str, ...] = ("R50",)
+    pairs: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -90,11 +99,11 @@ class Protocol:
             twice = sorted({name for name in all_names if all_names.count(name) > 1})
             if twice:
                 raise SegGenError(f"protocol {self.name} has two {kind} {twice[0]!r}", remedy="give each a name of its own")
+        compared = [(row.name, other) for row in self.rows for other in (row.against, row.oracle) if other]
+        for row_name, other in (*compared, *((name, name) for pair in self.pairs for name in (pair.row, pair.against))):
+            if other not in names:
+                raise SegGenError(f"protocol {self.name}: row {row_name!r} is compared with {other!r}, which is no row", remedy=nearest(other, names))
         for row in self.rows:
-            for other in (row.against, row.oracle):
-                if other and other not in names:
-                    raise SegGenError(f"protocol {self.name}: row {row.name!r} is compared with {other!r}, which is no row",
-                                      remedy=nearest(other, names))
             if row.options and not row.run:
                 raise SegGenError(f"protocol {self.name}: row {row.name!r} has options and would share its runs with rows of other tables",
                                   expected="run: NAME, of its own", remedy=f"such as run: {row.setting}-{len(row.options) // 2}-more")
@@ -105,15 +114,23 @@ class Protocol:
 
     def rows_of(self, known: Container[str]) -> tuple[Row, ...]:
         """The rows, each with its model: those of the first of :attr:`models`, then those of the others that are ``known``."""
-        models = [model for model in self.models if model in known] or list(self.models[:1])
-        own = {row.name for row in self.rows if row.model}
-
-        def called(name: str, model: str) -> str:
-            return name if not name or name in own or len(models) == 1 else f"{name}, {model}"
-
-        return tuple(row if row.model else replace(row, model=model, name=called(row.name, model), against=called(row.against, model),
-                                                   oracle=called(row.oracle, model))
+        models = self._models(known)
+        return tuple(row if row.model else replace(row, model=model, name=self._called(row.name, model, models),
+                                                   against=self._called(row.against, model, models), oracle=self._called(row.oracle, model, models))
                      for model in models for row in self.rows if not row.model or model == models[0])
+
+    def pairs_of(self, known: Container[str]) -> tuple[Pair, ...]:
+        """The pairs, by the names that :meth:`rows_of` gives the rows."""
+        models = self._models(known)
+        named = (Pair(*(self._called(name, model, models) for name in (pair.row, pair.against))) for model in models for pair in self.pairs)
+        return tuple(dict.fromkeys(named))
+
+    def _models(self, known: Container[str]) -> list[str]:
+        return [model for model in self.models if model in known] or list(self.models[:1])
+
+    def _called(self, name: str, model: str, models: Sequence[str]) -> str:
+        own = {row.name for row in self.rows if row.model}
+        return name if not name or name in own or len(models) == 1 else f"{name}, {model}"
 
 
 def load_protocol(name: str) -> Protocol:
