@@ -185,6 +185,15 @@ def test_segments_and_objects_count_though_they_touch(crowd, words):
         assert LabelListCaptioner(categories)([CaptionRequest(np.zeros((10, 20, 3), np.uint8), mask)]) == [(words,)]
 
 
+def test_drawn_orders_name_the_same_and_belong_to_the_image():
+    categories = Categories.from_names([f"c{i}" for i in range(8)])
+    requests = [CaptionRequest(np.zeros((8, 8, 3), np.uint8), SemanticMask(np.arange(64, dtype=np.uint8).reshape(8, 8) % 8), image_id=name) for name in "ab"]
+    first, second = LabelListCaptioner(categories, orders=4)(requests)
+    assert first[0] == LabelListCaptioner(categories)(requests)[0][0] and len({*first}) == len({*second}) == 4 and first[0] == second[0]
+    assert first[1:] != second[1:] and LabelListCaptioner(categories, orders=4)(requests[1:]) == [second]
+    assert all(sorted(text.replace(" and ", ", ").replace("with ", ", ").split(", ")) == sorted(["a scene ", *(f"a c{i}" for i in range(8))]) for text in first)
+
+
 def test_a_list_of_nothing_is_still_a_caption():
     assert list_caption("a scene", {}, {}) == "a scene"
 

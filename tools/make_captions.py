@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Caption every image of a labelled dataset, into a Parquet table that the generators read.
 
-  label-list  says what each mask holds: "a street with a road, two cars and a sky"; needs no model
+  label-list  says what each mask holds: "a street with a road, two cars and a sky"; needs no model; in one or more orders
   blip2       describes the picture by BLIP-2, in one or more captions an image
 
 With --attributes-from, each image has edits of its captions besides, whose looks, light and weather are drawn again from
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--scene", default="a scene", help="the words each caption opens with, e.g. 'a street'")
     own.add_argument("--min-share", type=float, default=0.002, help="leave out categories under this share of an image")
     own.add_argument("--max-names", type=int, help="at most so many categories a caption (10) or in BLIP-2's prompt (8)")
+    own.add_argument("--orders", type=int, default=1, metavar="N", help="captions an image: by area, then N - 1 in orders that are drawn (default 1)")
     own = words.add_argument_group("blip2")
     own.add_argument("--model", default="Salesforce/blip2-flan-t5-xl", help="folder or hub name (default %(default)s)")
     own.add_argument("--licence", default="", help="of the model's weights, where it is not a published one")
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--prompt", default="", help="words to go on from; {labels} becomes what the mask holds")
     own.add_argument("--label-prompt", action="store_true", help="ask with the mask's categories (a ready prompt with {labels})")
     own.add_argument("--blocklist", default="", help="file of phrases that no caption may hold, one a line; 'none' for none")
-    own.add_argument("--seed", type=int, default=0, help="changes every draw, of nucleus sampling and of edits")
+    own.add_argument("--seed", type=int, default=0, help="changes every draw: of nucleus sampling, orders and edits")
     own.add_argument("--dtype", default="auto", help="auto (bfloat16 on a GPU), float32, bfloat16, float16")
     return words
 
@@ -65,7 +66,7 @@ def main() -> None:
         temperature=args.temperature, max_tokens=args.max_tokens, prompt=LABEL_PROMPT if args.label_prompt else args.prompt,
         max_names=args.max_names or 8, blocklist=args.blocklist, seed=args.seed, dtype=args.dtype,
     )
-    labels = LabelListOptions(args.scene, args.min_share, args.max_names or 10)
+    labels = LabelListOptions(args.scene, args.min_share, args.max_names or 10, args.orders, args.seed)
     edits = EditOptions(args.attributes_from, args.redraws, args.least_said, args.rare_below, args.seed)
     make_captions(CaptionOptions(args.dataset, args.captioner, labels, blip2, edits), args.output, batch=args.batch, device=args.device)
     print(told(args.output / TABLE))

@@ -31,6 +31,8 @@ class LabelListOptions:
     scene: str = "a scene"
     min_share: float = 0.002
     max_names: int = 10
+    orders: int = 1
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,10 @@ class CaptionOptions:
 
     def deciding(self) -> dict:
         """The options that decide the captions that describe the images, flat."""
-        own = self.label_list if self.captioner == "label-list" else self.blip2
-        return {"dataset": self.dataset, "captioner": self.captioner, **asdict(own)}
+        own = asdict(self.label_list if self.captioner == "label-list" else self.blip2)
+        if self.captioner == "label-list" and self.label_list.orders == 1:  # nothing is drawn
+            own = {name: value for name, value in own.items() if name not in ("orders", "seed")}
+        return {"dataset": self.dataset, "captioner": self.captioner, **own}
 
 
 def parse_beams(text: str) -> tuple[int, int]:

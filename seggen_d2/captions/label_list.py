@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
+from seggen_d2.foundation.errors import check_range
+from seggen_d2.foundation.seeds import derive_seed
 from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.masks import Mask
 from seggen_d2.sources.caption_words import NUMBERS, list_caption, list_names
@@ -15,7 +17,7 @@ from .captioner import CaptionRequest
 
 
 class LabelListCaptioner:
-    """Say what the mask holds, largest area first.
+    """Say what the mask holds, largest area first; in further captions, in orders drawn for each image.
 
     Things are counted: by segments or objects where the mask has them, where a crowd is many; else by connected regions.
 
@@ -24,20 +26,29 @@ class LabelListCaptioner:
         scene: the words a caption opens with.
         min_share: categories (and regions of things) under this share of the labelled pixels are left out.
         max_names: at most so many categories a caption, so that it stays within CLIP's 77 tokens.
+        orders: captions an image; they name the same, so that generators learn that the order tells nothing. Images of
+            one or two categories have fewer orders than that: theirs come again.
+        seed: changes every drawn order.
     """
 
     name = "label-list"
     facts = {"captioner": name, "model": "", "licence": "none needed: the words are the dataset's own"}
 
-    def __init__(self, categories: Categories, *, scene: str = "a scene", min_share: float = 0.002, max_names: int = 10):
+    def __init__(self, categories: Categories, *, scene: str = "a scene", min_share: float = 0.002, max_names: int = 10, orders: int = 1, seed: int = 0):
         self.categories, self.scene, self.min_share, self.max_names = categories, scene, min_share, max_names
+        self.orders, self.seed = check_range("orders", orders, 1, 64), seed
 
     def __call__(self, batch: Sequence[CaptionRequest]) -> list[tuple[str, ...]]:
-        return [(self._caption(request),) for request in batch]
+        return [self._captions(request) for request in batch]
 
-    def _caption(self, request: CaptionRequest) -> str:
+    def _captions(self, request: CaptionRequest) -> tuple[str, ...]:
         opening = f"{self.scene} {request.attributes['scene']}" if request.attributes.get("scene") else self.scene
-        return list_caption(opening, self.counts(request.mask), request.attributes.get("categories", {}))
+        counts, looks = self.counts(request.mask), request.attributes.get("categories", {})
+        drawn = [self._drawn_order(counts, request.image_id, number) for number in range(1, self.orders)]
+        return tuple(list_caption(opening, order, looks) for order in (counts, *drawn))
+
+    def _drawn_order(self, counts: Mapping[str, int], image_id: str, number: int) -> dict[str, int]:
+        return dict(sorted(counts.items(), key=lambda item: derive_seed("order", self.seed, image_id, number, item[0])))
 
     def listed(self, request: CaptionRequest) -> str:
         """``"a grey road and two cars"``; "" where the mask holds nothing."""
