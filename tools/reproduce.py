@@ -7,6 +7,9 @@ synthetic-only  synthetic samples alone, against images that an annotator (a seg
 ablation        none, MaskSyn, ImgSyn, both; on the toy world it is:
 gain            the same, synthetic alone, pretraining, the annotator-based baseline and two oracles; with a pre-trained backbone, too
 tuning          the baseline's own settings, by the validation scenes
+sampling        toy: banks by fewer steps and other samplers (then tools/chart_table.py, as for bank-size)
+bank-size       toy: the gain against the size of the bank, x1 to x50
+weakest-first   toy: a budget spent first where a segmenter is weak
 unseen          trained here, tested on another domain
 
 What is finished is never run twice, and tables of one dataset share data, generators, banks and runs: after any stop

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from seggen_d2.foundation.markup import Markup, join, tag
 
 SIZE = (820, 430)  # width and height, CSS pixels
-LEFT, RIGHT, TOP, BOTTOM = 62, 190, 18, 54
+LEFT, RIGHT, TOP, BOTTOM = 62, 190, 36, 54
 COLORS = ("#1f7a8c", "#b4632c", "#5b6abf", "#5d8a3a", "#a8477f", "#8a7a1f", "#44505c", "#c0392b")
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: #4d555d; }
@@ -107,7 +107,7 @@ def _grid(axes: _Axes, costs: Sequence[float], cost: str, figure: str) -> Iterat
             last = x
             yield tag("text", f"{value:.3g}" if value < 1000 else f"{value:,.0f}", x=x, y=SIZE[1] - BOTTOM + 20, text_anchor="middle")
     yield tag("text", cost, x=(LEFT + right) / 2, y=SIZE[1] - 12, text_anchor="middle")
-    yield tag("text", figure, x=LEFT - 48, y=TOP - 4)
+    yield tag("text", figure, x=LEFT - 48, y=TOP - 18)
 
 
 def _level(level: Level, axes: _Axes) -> Iterator[Markup]:
