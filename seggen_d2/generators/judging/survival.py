@@ -13,13 +13,14 @@ import numpy as np
 from tqdm import tqdm
 
 from seggen_d2.foundation.errors import check_range
-from seggen_d2.segmentation import Categories, default_palette
+from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.confusion import ConfusionMatrix
 from seggen_d2.segmentation.mask_codec import EDGE_WIDTH, MaskCodec, mask_codec
 from seggen_d2.segmentation.masks import InstanceMask, Mask, SegmentMask
 from seggen_d2.segmentation.panoptic_quality import PanopticQuality
 from seggen_d2.segmentation.segment_codec import connected_regions
 from seggen_d2.sources import Source, load_dataset
+from seggen_d2.sources.borders import dataset_palette
 from seggen_d2.sources.masks import read_mask
 
 from ..geometry import Geometry
@@ -31,7 +32,7 @@ LEAST = 4  # pixels of a semantic mask's region; smaller ones are slips of the p
 
 def dataset_survival(dataset: str | os.PathLike, vae: str, *, limit: int = 100, side: int = 0, max_shrink: float = 0.0,
                      edge_width: int | None = None, edges: str = "all", device: str = "auto") -> Survival:
-    """:func:`measure_survival` of a dataset's YAML file and a VAE's name, with the package's palette.
+    """:func:`measure_survival` of a dataset's YAML file and a VAE's name, with the palette that its generators will have.
 
     Args:
         dataset: the YAML file.
@@ -48,7 +49,8 @@ def dataset_survival(dataset: str | os.PathLike, vae: str, *, limit: int = 100, 
     check_range("limit", limit, 0, 10**9)
     check_range("side", side, 8 if side else 0, 8192)
     source = load_dataset(dataset)
-    codec = mask_codec(source.task, default_palette(len(source.categories)), source.categories, edge_width=edge_width or EDGE_WIDTH, edges=edges)
+    outlines = {"edge_width": edge_width or EDGE_WIDTH, "edges": edges}
+    codec = mask_codec(source.task, dataset_palette(source, **outlines), source.categories, **outlines)
     trip = open_vae(vae, device)
     return measure_survival(source, codec, trip.geometry(side, max_shrink), trip, limit=limit)
 

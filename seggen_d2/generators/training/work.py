@@ -13,10 +13,11 @@ from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 
 from seggen_d2.captions import read_captions_of
 from seggen_d2.foundation.errors import SegGenError
-from seggen_d2.segmentation import Categories, Palette, default_palette
+from seggen_d2.segmentation import Palette
 from seggen_d2.segmentation.mask_codec import mask_codec
 from seggen_d2.segmentation.palette import palette_like
 from seggen_d2.sources import Source, load_dataset
+from seggen_d2.sources.borders import dataset_palette
 from seggen_d2.sources.leaks import check_apart
 
 from ..bases import base_licence, load_base, local_folder
@@ -60,7 +61,7 @@ class Work:
         self.held_out, self.held_captions, self.left_out = self._held_out()
         self.init = local_folder(options.init, "init") if options.init else None
         self.init_card = read_card(self.init, kind) if self.init else None
-        self.palette = choose_palette_for(self.source.categories, self.init_card, options.init)
+        self.palette = choose_palette_for(self.source, self.init_card, options)
         self.codec = mask_codec(self.source.task, self.palette, self.source.categories, edge_width=options.edge_width, edges=options.edges)
         self.pipeline = self._base()
         check_sizes(options.geometry, self.pipeline, options.base)
@@ -157,12 +158,12 @@ class Work:
         return own if own == inherited else f"{own}; {self.options.init}: {inherited}"
 
 
-def choose_palette_for(categories: Categories, init: GeneratorCard | None, init_name: str) -> Palette:
-    """The package's palette for that many categories, or one that keeps the colours of an earlier generator's equal names."""
+def choose_palette_for(source: Source, init: GeneratorCard | None, options: GeneratorOptions) -> Palette:
+    """The border-safe palette of the dataset, or one that keeps the colours of an earlier generator's equal names."""
     if init is None:
-        return default_palette(len(categories))
-    where = f"the card of {init_name}"
-    return palette_like(categories, init.read_categories(where), init.read_palette(where))
+        return dataset_palette(source, edge_width=options.edge_width, edges=options.edges)
+    where = f"the card of {options.init}"
+    return palette_like(source.categories, init.read_categories(where), init.read_palette(where))
 
 
 def check_sizes(geometry: Geometry, pipeline: StableDiffusionXLPipeline, base: str) -> None:
