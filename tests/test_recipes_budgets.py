@@ -63,7 +63,7 @@ def test_banks_of_a_strategy_differ_in_their_sampler_alone():
     for strategy, network in (("imgsyn", "images"), ("masksyn", "masks")):
         commands = [stage.command for name, stage in planned.items() if name.startswith(f"bank-{strategy}-")]
         plain = {tuple(word for before, word in zip(["", *words], words, strict=False)
-                       if before not in ("--output", f"{network}.sampler", f"{network}.steps")) for words in commands}
+                       if before not in ("--output", *(f"{network}.{key}" for key in ("sampler", "karras", "steps")))) for words in commands}
         assert len(plain) == 1 and len(commands) == (11 if strategy == "imgsyn" else 5)
 
 
