@@ -12,7 +12,7 @@ import seggen_d2
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.files import write_bytes, write_json
 from seggen_d2.foundation.markup import Markup, join, tag
-from seggen_d2.segmentation import Palette, check_same_categories, check_same_palette, default_palette
+from seggen_d2.segmentation import Palette, check_same_categories, default_palette
 from seggen_d2.segmentation.mask_codec import MaskCodec, mask_codec
 from seggen_d2.sources import Source, load_dataset
 
@@ -100,9 +100,6 @@ def _check_alike(source: Source, banks: Sequence[Bank]) -> None:
     for bank in banks:
         sides = {"a_is": f"dataset {source.name}", "b_is": f"bank {bank.root}"}
         check_same_categories(source.categories, bank.info.categories, **sides)
-        check_same_palette(
-            banks[0].info.palette, bank.info.palette, a_is=f"bank {banks[0].root}", b_is=f"bank {bank.root}"
-        )
 
 
 def page(title: str, results: Mapping[str, Any], source: Source, banks: Sequence[Bank], judged: Judged) -> str:
