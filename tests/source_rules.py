@@ -9,7 +9,7 @@ PACKAGE = "seggen_d2"
 GROUND = ("foundation", "segmentation", "sources", "bank")
 WINGS = (  # each room from the lowest up; a room may import what stands below it in its own wing, and the ground
     ("captions", "generators", "synthesis"),
-    ("mapping", "mixing", "modeling", "evaluation", "scoring", "engine", "plugin"),
+    ("mapping", "mixing", "modeling", "evaluation", "scoring", "engine", "advising", "plugin"),
     ("recipes",),
 )
 ONLY_ROOM = {"diffusers": "generators", "detectron2": "plugin"}
