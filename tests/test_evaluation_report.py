@@ -16,12 +16,16 @@ from toy_world import copied_bank, write_dataset
 
 from seggen_d2.bank import BankInfo, BankWriter, Rejection, Sample
 from seggen_d2.evaluation import charts, pictures, summarise, wording
+from seggen_d2.evaluation.predictions import evaluate_predictions
 from seggen_d2.evaluation.report import make_report
 from seggen_d2.evaluation.results import read_runs
+from seggen_d2.evaluation.saving import LabelSaver
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.markup import Markup, join, table, tag
 from seggen_d2.segmentation import Categories, ColorCodec, default_palette, histogram, label_map_png
 from seggen_d2.segmentation.mask_codec import mask_codec
+from seggen_d2.sources import load_dataset
+from seggen_d2.sources.masks import read_mask
 from seggen_d2.sources.toy import CATEGORIES, toy_scene
 from seggen_d2.sources.toy_folder import write_toy_folder
 
@@ -107,6 +111,30 @@ def test_the_page_is_whole_and_needs_no_network(world):
         assert words in text
 
 
+def test_with_the_predictions_of_test_images_intervals_are_over_them(world, tmp_path):
+    test = write_toy_folder(tmp_path / "test", "test", 4, size=32)
+    source = load_dataset(test)
+    for setting, shifts in {"real": (4, 5, 6), "real+seggen": (2, 3, 4), "synthetic": (8,)}.items():
+        for seed, shift in enumerate(shifts):
+            run = tmp_path / "runs" / f"{setting}-seed{seed}"
+            saver = LabelSaver(run / "predictions" / source.name, source)
+            for number, record in enumerate(source.records()):
+                saver.add(record, np.minimum(np.roll(read_mask(record, source).labels(), shift + number % 2, 1), len(NAMES) - 1))
+            saver.close()
+            if setting == "real" and seed == 0:
+                with pytest.raises(SegGenError, match="real-seed0 are not those that its figure is of"):
+                    make_report(**world, test=test)
+            miou = evaluate_predictions(run / "predictions" / source.name, test).scores.figures["mIoU"]
+            (run / "metrics_final.json").write_text(json.dumps({"metric": "mIoU", "value": miou, "per_class": {}}))
+    page = make_report(**world, test=test, notes=["Chosen elsewhere."])
+    told = {one["setting"]: one for one in json.loads((page.parent / "results.json").read_text())["summaries"]}
+    assert told["real"]["interval"] is None and told["real+seggen"]["interval"]["replicates"] == 1000
+    assert all(told[name]["interval"]["low"] <= told[name]["difference"] <= told[name]["interval"]["high"] for name in ("real+seggen", "synthetic"))
+    assert told["synthetic"]["difference"] < 0 < told["real+seggen"]["difference"] and told["synthetic"]["verdict"] == "one seed"
+    text = page.read_text()
+    assert Balanced(text) and "paired bootstrap: 4 test images" in text and "Chosen elsewhere." in text
+
+
 def test_results_hold_every_run_and_the_stages(world):
     results = json.loads((make_report(**world).parent / "results.json").read_text())
     assert [(run["setting"], run["seed"]) for run in results["runs"]] == [
@@ -114,7 +142,7 @@ def test_results_hold_every_run_and_the_stages(world):
         *(("real+seggen", seed) for seed in range(3)),
         ("synthetic", 0),
     ]
-    assert {"setting", "seed", "metric", "value", "per_class"} <= set(results["runs"][0])
+    assert {"setting", "seed", "folder", "metric", "value", "per_class"} <= set(results["runs"][0])
     assert results["stages"] == [{"name": "data", "seconds": 3.2, "peak_rss_mb": 120}]
     assert [bank["samples"] for bank in results["banks"]] == [8, 8] and results["dataset"]["images"] == 6
 

@@ -133,7 +133,7 @@ def test_a_verdict_is_given_where_the_interval_excludes_zero(values, verdict):
     assert interval(np.full(40, 1.0)).verdict == "better"
 
 
-SHIFTS = {"none": (3, 4), "both": (1, 1), "same": (3, 4), "one seed": (5,)}  # pixels by which each seed of a row is off
+SHIFTS = {"none": (3, 3), "both": (1, 1), "same": (3, 3), "one seed": (5,)}  # pixels by which each seed of a row is off
 COLUMNS = [("PQ", "PQ", "panoptic", []), ("AP", "AP", "instance", []), ("mIoU*", "mIoU*", "semantic", ["sky", "car", "tree"]),
            ("PQ th", "PQ_th", "panoptic", [])]
 
@@ -211,12 +211,30 @@ def test_a_table_tells_where_it_is_from_and_what_it_cannot_tell(plan, tmp_path):
     assert len(told["runs"]) == 7 and len({run["fingerprint"] for run in told["runs"]}) == 7
     for run in told["runs"]:
         assert (tmp_path / "out" / run["copy"]).read_bytes() == (Path(run["folder"]) / "config.yaml").read_bytes()
-    for words in ("not over trainings", "One seed alone stands behind “both”, “one seed”", "“Mask DINO”: no engine <here> runs it", "A note.", "commit: abc",
+    for words in ("Where the generators and the banks were made once",
+                  "One seed alone stands behind “both”, “one seed”", "“Mask DINO”: no engine <here> runs it", "A note.", "commit: abc",
                   "command: make it so", r"a\|b.yaml", "50 paired bootstrap draws", "6 test images are few"):
         assert words in text, words
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines[0].split(" | ")) == 4 + 3 * len(COLUMNS) and "not run" in next(line for line in lines if "Mask DINO" in line)
-    assert re.search(r"\| both \| R50 \| none \| 1–2 \| \d+\.\d ± 0\.0 \| 51\.0 \| \+\d+\.\d\d \[\+.*\] better; \+1\.0 \|", text)
+    assert re.search(r"\| both \| R50 \| none \| 1–2 \| (\d+\.\d) ± 0\.0 \(\1, \1\) \| 51\.0 \| \+\d+\.\d\d \[\+.*\] better; \+1\.0 \|", text)
+
+
+def test_shares_of_an_oracle_and_further_pairs_are_told(plan, tmp_path):
+    plan["rows"][2]["oracle"] = plan["rows"][3]["oracle"] = "both"
+    plan |= {"pairs": [{"row": "both", "against": "one seed"}], "replications": 2}
+    make_table(written(tmp_path, plan), tmp_path / "out", replicates=50)
+    told, text = json.loads((tmp_path / "out/table.json").read_text()), (tmp_path / "out/table.md").read_text()
+    rows = {row["name"]: row["cells"]["PQ"]["difference"] for row in told["rows"]}
+    assert rows["same"]["share"] == 0 and rows["both"]["share"] is None
+    assert rows["one seed"]["share"] == pytest.approx(100 * rows["one seed"]["mean"] / rows["both"]["mean"]) and rows["same"]["values"] == {"0": 0, "1": 0}
+    pair = told["pairs"][0]["columns"]["PQ"]
+    assert pair["mean"] == pytest.approx(rows["both"]["mean"] - rows["one seed"]["mean"]) and pair["verdict"] == "better" and pair["seeds"] == 1
+    for words in ("0% of the oracle’s", "| both | one seed | +",
+                  "2 labelled sets, each with generators and banks of its own", "A share is that of the oracle’s gain"):
+        assert words in text, words
+    page = (tmp_path / "out/table.html").read_text()
+    assert Balanced(page) and "Further comparisons" in page and "against one seed" in page
 
 
 def test_the_page_is_whole_and_needs_no_network(plan, tmp_path):
@@ -298,6 +316,9 @@ def over(path, value):
     (over(["rows", 1, "name"], " "), "a row has no name"),
     (over(["rows", 1, "against"], "both"), "row 'both': against"),
     (over(["rows", 1, "against"], "nobody"), "another row's name: none, same"),
+    (over(["rows", 1, "oracle"], "nobody"), "row 'both': oracle names what is not there"),
+    (over(["rows", 0, "oracle"], "both"), "row 'none' has an oracle and is compared with no row"),
+    (over(["pairs"], [{"row": "both", "against": "nobody"}]), "pairs names what is not there"),
     (over(["rows", 1, "paper"], {"PQQ": 1.0}), r"paper names what is not there[\s\S]*did you mean 'PQ'"),
     (over(["rows", 1, "paper"], {"PQ": float("inf")}), "paper's 'PQ' is no number"),
     (over(["rows", 1, "not_run"], "why"), "has runs, and says why"),
