@@ -14,7 +14,7 @@ from seggen_d2.modeling.checkpoint import load_weights, save_network
 from seggen_d2.modeling.finished import final_model
 from seggen_d2.modeling.upstream_checkpoint import load_upstream
 
-__all__ = ["check_weights", "holds_backbone", "iteration_of", "last_checkpoint", "load_backbone", "load_network", "save_network"]
+__all__ = ["check_weights", "iteration_of", "last_checkpoint", "load_backbone", "load_network", "save_network"]
 
 logger = logging.getLogger(__name__)
 _DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"  # what Detectron2 reads as detectron2://

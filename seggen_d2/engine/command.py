@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import read_bytes, read_json
+from seggen_d2.modeling.backbone_weights import whole_model
 
 from .checkpoint import iteration_of, load_network
 from .config import differences, save_config, to_dict
@@ -39,7 +40,7 @@ def train_net(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False, dr
     if eval_only and not is_first:
         return
     if eval_only:
-        load_network(run.model, cfg.MODEL.WEIGHTS or run.folder / FINAL)
+        load_network(run.model, whole_model(cfg.MODEL.WEIGHTS) or run.folder / FINAL)
         run.model.to(cfg.MODEL.DEVICE or ("cuda" if torch.cuda.is_available() else "cpu"))
         if write_evaluation(run.folder, results_of(run)):
             save_config(cfg, run.folder / SAVED)

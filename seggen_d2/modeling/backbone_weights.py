@@ -29,6 +29,16 @@ def holds_backbone(weights: str | os.PathLike) -> bool:
     return _kind(weights) in KINDS
 
 
+def whole_model(weights: str, engine: str = "transformers") -> str:
+    """``final_model`` of ``weights``, or "" where that is a backbone, which a training starts from and nobody evaluates.
+
+    Raises:
+        SegGenError: see :func:`~.finished.final_model`.
+    """
+    found = final_model(weights, engine) if weights else ""
+    return "" if found and holds_backbone(found) else found
+
+
 def _kind(weights: str | os.PathLike) -> str:
     file = Path(weights) / CONFIG
     told = read_json(file, "model config") if file.is_file() else None

@@ -67,7 +67,7 @@ class WordTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """The weights; no pickled arguments beside them."""
         with write_aside(Path(output_dir or self.args.output_dir) / "model.safetensors") as aside:
-            save_file(self.accelerator.unwrap_model(self.model).state_dict(), aside)
+            save_file({name: value.contiguous() for name, value in self.accelerator.unwrap_model(self.model).state_dict().items()}, aside)
 
 
 def stacked(samples: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:

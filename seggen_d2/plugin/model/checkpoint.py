@@ -14,6 +14,7 @@ from seggen_d2.modeling.mismatch import Mismatch, brief, compare
 from seggen_d2.modeling.upstream_checkpoint import check_architecture, class_head, read_checkpoint
 from seggen_d2.modeling.upstream_names import modern_name, to_upstream
 
+_BACKBONE = "backbone_only"  # marks what has no weights beside the backbone's
 TRANSFORMERS = "model.safetensors"  # in a folder that the transformers engine, or transformers itself, wrote
 
 
@@ -59,7 +60,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             raise SegGenError(f"checkpoint {filename} is of a kind that is not read", expected=".pth or .pkl", found=".pyth",
                               remedy="save its 'model_state' as a .pth file")
         if filename.endswith(".safetensors"):
-            return {"model": self._from_transformers(filename)}
+            return self._from_transformers(filename)
         loaded = _content(filename) if filename.endswith(".pkl") else super()._load_file(filename)
         weights = loaded["model"]
         if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
@@ -68,17 +69,21 @@ class SafeCheckpointer(DetectionCheckpointer):
         return loaded
 
     def _from_transformers(self, filename: str) -> dict[str, Any]:
-        """Through transformers, which writes some names (Swin's) as earlier releases had them."""
+        """Through transformers, which writes some names (Swin's) as earlier releases had them; of a segmenter, or of a backbone."""
         from safetensors import SafetensorError
         from transformers import Mask2FormerForUniversalSegmentation
 
+        from seggen_d2.modeling.backbone_weights import backbone_state, holds_backbone
+
+        counters = any(name.endswith("num_batches_tracked") for name in self.model.state_dict())
+        if holds_backbone(folder := os.path.dirname(filename)):
+            return {"model": to_upstream(backbone_state(folder), counters=counters), _BACKBONE: True}
         try:
-            network = Mask2FormerForUniversalSegmentation.from_pretrained(os.path.dirname(filename), local_files_only=True)
+            network = Mask2FormerForUniversalSegmentation.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
             raise SegGenError(f"transformers cannot read the folder of {filename}", expected="a Mask2Former with config.json",
                               found=str(error).splitlines()[0], remedy="check MODEL.WEIGHTS") from error
-        counters = any(name.endswith("num_batches_tracked") for name in self.model.state_dict())
-        return to_upstream(network.state_dict(), counters=counters)
+        return {"model": to_upstream(network.state_dict(), counters=counters)}
 
     def _torch_load(self, f: str) -> dict[str, Any]:
         return read_checkpoint(f)
@@ -86,6 +91,8 @@ class SafeCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         if checkpoint.get("matching_heuristics", False):
             return self._load_backbone(checkpoint)
+        if checkpoint.pop(_BACKBONE, False):
+            return self._load_named_backbone(checkpoint)
         own, state = self.model.state_dict(), checkpoint["model"]
         names = {self._name_in(own, name): name for name in state}
         mismatch = compare(own, {known: state[name] for known, name in names.items()})
@@ -108,6 +115,18 @@ class SafeCheckpointer(DetectionCheckpointer):
         unexpected = tuple(sorted(f"backbone.{name}" for name in incompatible.unexpected_keys))
         missing -= shapes.keys()
         check_architecture(Mismatch(tuple(sorted(missing)), unexpected, shapes), self._source, backbone_only=True)
+        return incompatible
+
+    def _load_named_backbone(self, checkpoint: dict[str, Any]) -> Any:
+        """A backbone in upstream's names; the rest of the model stays as it was drawn."""
+        own = {name: value for name, value in self.model.state_dict().items() if name.startswith("backbone.")}
+        state = checkpoint["model"]
+        check_architecture(compare(own, state), self._source, backbone_only=True)
+        for name in state.keys() - own.keys():
+            del state[name]
+        incompatible = super()._load_model(checkpoint)
+        incompatible.missing_keys[:] = [name for name in incompatible.missing_keys if name in own]
+        self.logger.info("%s: a backbone; the rest is drawn at random", self._source)
         return incompatible
 
     @staticmethod

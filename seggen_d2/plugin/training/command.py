@@ -19,7 +19,7 @@ from seggen_d2.engine.run_folder import holds_training, write_evaluation
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import write_bytes
 from seggen_d2.foundation.table import labelled
-from seggen_d2.modeling.finished import final_model
+from seggen_d2.modeling.backbone_weights import whole_model
 
 from ..config import complete, load_config
 from ..data.datasets import register_from_config
@@ -187,7 +187,7 @@ def _check_classes(cfg: Any) -> None:
 
 
 def evaluate(cfg: Any, words: Arguments) -> dict[str, Any]:
-    """Evaluate ``MODEL.WEIGHTS`` where the command names it, else the run's last or final checkpoint.
+    """Evaluate ``MODEL.WEIGHTS`` where the command names a whole model, else the run's last or final checkpoint.
 
     ``metrics_final.json`` is written where no training has its own.
 
@@ -197,7 +197,8 @@ def evaluate(cfg: Any, words: Arguments) -> dict[str, Any]:
     final = Path(cfg.OUTPUT_DIR) / FINAL
     resumed = words.resume and (final.parent / "last_checkpoint").exists()
     named = "MODEL.WEIGHTS" in words.overrides[::2]
-    weights = str(final) if final.exists() and not named else final_model(cfg.MODEL.WEIGHTS, "detectron2")
+    weights = whole_model(cfg.MODEL.WEIGHTS, "detectron2") if named or not final.exists() else ""
+    weights = weights or (str(final) if final.exists() else "")
     if not weights and not resumed:
         raise SegGenError(
             "there is nothing to evaluate",
