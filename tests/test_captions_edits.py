@@ -10,6 +10,7 @@ import pytest
 
 from seggen_d2.captions import Edits, Prompts, read_captions, read_edits, read_prompts_of, write_captions
 from seggen_d2.captions.attributes import Attributes, Slots
+from seggen_d2.captions.coverage import variety
 from seggen_d2.captions.edits import EditOptions, Editor, repeat_factors
 from seggen_d2.captions.redraw import Redraw
 from seggen_d2.foundation.errors import SegGenError
@@ -155,3 +156,33 @@ def test_a_table_that_says_nothing_of_looks_is_refused(tmp_path):
     write_captions(tmp_path / "u.parquet", {"a": "a car", "b": "cats"})
     with pytest.raises(SegGenError, match="say nothing of how things look"):
         Editor(STREET, EditOptions(str(tmp_path / "u.parquet"), least=1))
+
+
+def test_variety_tells_what_edits_cover_and_what_rare_images_are_worth(tmp_path):
+    write_captions(tmp_path / "u.parquet", {"u1": ("a red car at night", "a red car at noon"), "u2": ("a blue car at noon",), "u3": ("an odd car",)})
+    write_captions(tmp_path / "c.parquet", {"1": ("a red car at noon",), "2": ("a bus",)}, {},
+                   Edits({"1": (("a red car at night", 0), ("a blue car at noon", 0))}, {"2": 3.0}))
+    found = variety(tmp_path / "c.parquet", STREET, tmp_path / "u.parquet", least=1)
+    car, bus, light = found.of[1], found.of[0], found.of[2]
+    assert (found.images, found.captions, found.edits) == (2, (2, 2), (2, 2)) and [each.of for each in found.of] == ["bus", "car", "light"]
+    assert (car.images, car.samples, bus.samples, light.samples, car.words) == (0.5, 0.25, 0.75, 1.0, 3)
+    assert (car.captions.words, car.captions.covered, car.captions.lit) == (1, 0.5, 0.25)  # red of red, red, blue, odd; red at noon of four
+    assert (car.edits.words, car.edits.covered, car.edits.lit) == (2, 0.75, 0.5)
+    assert (light.captions.covered, light.edits.covered) == (2 / 3, 1.0) and bus.words == 0
+    assert "mean" in found.text() and found.to_json()["of"][1]["edits"]["words"] == 2
+
+
+def test_a_run_makes_edits_anew_and_captions_no_image_twice(toy_folder, tmp_path):
+    from seggen_d2.captions.job import CaptionOptions, make_captions, told
+
+    write_captions(tmp_path / "u.parquet", {str(i): toy_caption(1_000_000 + i) for i in range(20)})
+    dataset, table = str(toy_folder / "dataset.yaml"), tmp_path / "out" / "captions.parquet"
+    edits = EditOptions(str(tmp_path / "u.parquet"), redraws=3)
+    plain = make_captions(CaptionOptions(dataset), tmp_path / "out", device="cpu")
+    assert make_captions(CaptionOptions(dataset, edits=edits), tmp_path / "out", device="cpu") == plain == read_captions(table)
+    assert {len(given) for given in read_edits(table).texts.values()} == {3} and "18 edits of them" in told(table)
+    first = table.read_bytes()
+    make_captions(CaptionOptions(dataset, edits=edits), tmp_path / "out", device="cpu")
+    assert table.read_bytes() == first
+    make_captions(CaptionOptions(dataset), tmp_path / "out", device="cpu")
+    assert not read_edits(table).texts and "drawn again" not in told(table)
