@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 from bank_samples import info, sample, write_bank
+from coco_samples import write_coco
 from tiny_synthesis import contents, tiny_options
 
-from seggen_d2.bank import Bank, BankWriter, Rejection, read_info, verify_bank
+from seggen_d2.bank import Bank, BankWriter, Rejection, import_bank, read_info, verify_bank
 from seggen_d2.bank.taking import take_bank
 from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.sources import load_dataset
 
 
 def members(root: Path) -> dict[str, bytes]:
@@ -84,3 +86,11 @@ def test_what_was_taken_outlives_its_origin(tmp_path):
     for file in (tmp_path / "whole").rglob("*.tar"):
         file.unlink()
     assert members(tmp_path / "taken") == before
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+def test_segments_and_objects_are_taken_along(tmp_path, task):
+    import_bank(load_dataset(write_coco(tmp_path / "coco")[task]), tmp_path / "whole")
+    take_bank(tmp_path / "whole", tmp_path / "taken", samples=2)
+    whole, taken = (members(tmp_path / name) for name in ("whole", "taken"))
+    assert taken.items() <= whole.items() and len(taken) == 6 and not verify_bank(tmp_path / "taken")

@@ -160,7 +160,7 @@ def _row_json(row: Priced) -> dict[str, Any]:
 
 def _page(rows: Sequence[Priced], svg: Markup, by: str, column: str, left_out: Sequence[str]) -> str:
     header = ["setting", *map(charts.right, ("samples", "evaluations a sample", "seconds a sample", column, "difference")), ""]
-    notes = ["Bars are intervals of the means over test images, small dots the seeds; the dashed line is what needs no bank."]
+    notes = ["Bars are the table's intervals of the means, small dots the seeds; the dashed line is what needs no bank."]
     notes += ["Seconds are of one worker on the machine that made the banks, timed over some batches; evaluations are counted, and guidance takes two."]
     notes += [f"Not drawn, as their {by} are not known: {', '.join(left_out)}."] if left_out else []
     return document("chart", title=f"{column} against {COSTS[by]}", chart=svg, rows=table(header, [_row(row) for row in rows], "settings"),
@@ -169,7 +169,8 @@ def _page(rows: Sequence[Priced], svg: Markup, by: str, column: str, left_out: S
 
 def _row(row: Priced) -> list[Markup]:
     found = row.cell["difference"]
-    told = f"{found['mean']:+.2f} [{found['interval']['low']:+.2f}, {found['interval']['high']:+.2f}]".replace("-", "−") if found else "–"
+    known = found and None not in (found["interval"]["low"], found["interval"]["high"])
+    told = f"{found['mean']:+.2f} [{found['interval']['low']:+.2f}, {found['interval']['high']:+.2f}]".replace("-", "−") if known else "–"
     mean = number(none(row.cell["mean"])) + (f" ± {row.cell['spread']:.1f}" if row.cell["spread"] is not None else "")
     cells = [f"{row.samples:,}" if row.samples else "–", number(row.evaluations), number(row.seconds, 3), mean, told]
     return [tag("th", tag("b", row.name), tag("small", row.curve), scope="row"), *(charts.cell(text, "figure") for text in cells),
