@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from seggen_d2.evaluation.comparison.bootstrap import BETTER, NEITHER, WORSE
+from seggen_d2.evaluation.bootstrap import BETTER, NEITHER, WORSE
 from seggen_d2.evaluation.comparison.words import signed
 from seggen_d2.evaluation.tables import text_table
 from seggen_d2.foundation.errors import SegGenError, nearest
