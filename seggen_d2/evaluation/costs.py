@@ -23,9 +23,10 @@ from seggen_d2.foundation.options import load_yaml
 from . import charts
 from .curves import Curve, Level, Point, curves
 from .document import document
-from .tables import none, number
+from .tables import none, number, text_table
 
 ESTIMATE = "estimate.json"
+HEADS = ("samples", "evaluations a sample", "seconds a sample")
 COSTS = {"samples": "samples in the bank", "evaluations": "evaluations of the UNets a sample", "seconds": "seconds a sample and worker"}
 
 
@@ -134,7 +135,9 @@ def chart_table(folder: str | os.PathLike, *, by: str, column: str = "") -> str:
     write_bytes(output / "chart.svg", svg.encode())
     write_bytes(output / "chart.html", _page(rows, svg, by, column, left_out).encode())
     write_json(output / "chart.json", {"by": by, "column": column, "rows": [_row_json(row) for row in rows]})
-    return f"{output / 'chart.svg'}, {output / 'chart.html'}" + (f"; not drawn, as their {by} are not known: {', '.join(left_out)}" if left_out else "")
+    told = f"\nnot drawn, as their {by} are not known: {', '.join(left_out)}" if left_out else ""
+    listed = text_table(["setting", *HEADS, column, "difference"], [[row.name, *_texts(row)] for row in rows])
+    return f"{listed}{told}\n{output / 'chart.svg'}, {output / 'chart.html'}"
 
 
 def _is_drawn(row: Priced, by: str) -> bool:
@@ -159,7 +162,7 @@ def _row_json(row: Priced) -> dict[str, Any]:
 
 
 def _page(rows: Sequence[Priced], svg: Markup, by: str, column: str, left_out: Sequence[str]) -> str:
-    header = ["setting", *map(charts.right, ("samples", "evaluations a sample", "seconds a sample", column, "difference")), ""]
+    header = ["setting", *map(charts.right, (*HEADS, column, "difference")), ""]
     notes = ["Bars are the table's intervals of the means, small dots the seeds; the dashed line is what needs no bank."]
     notes += ["Seconds are of one worker on the machine that made the banks, timed over some batches; evaluations are counted, and guidance takes two."]
     notes += [f"Not drawn, as their {by} are not known: {', '.join(left_out)}."] if left_out else []
@@ -169,9 +172,14 @@ def _page(rows: Sequence[Priced], svg: Markup, by: str, column: str, left_out: S
 
 def _row(row: Priced) -> list[Markup]:
     found = row.cell["difference"]
+    return [tag("th", tag("b", row.name), tag("small", row.curve), scope="row"), *(charts.cell(text, "figure") for text in _texts(row)),
+            charts.cell(charts.pill(found["verdict"]) if found else "")]
+
+
+def _texts(row: Priced) -> list[str]:
+    """A row's cost, its figure, and the difference with its interval."""
+    found = row.cell["difference"]
     known = found and None not in (found["interval"]["low"], found["interval"]["high"])
     told = f"{found['mean']:+.2f} [{found['interval']['low']:+.2f}, {found['interval']['high']:+.2f}]".replace("-", "−") if known else "–"
     mean = number(none(row.cell["mean"])) + (f" ± {row.cell['spread']:.1f}" if row.cell["spread"] is not None else "")
-    cells = [f"{row.samples:,}" if row.samples else "–", number(row.evaluations), number(row.seconds, 3), mean, told]
-    return [tag("th", tag("b", row.name), tag("small", row.curve), scope="row"), *(charts.cell(text, "figure") for text in cells),
-            charts.cell(charts.pill(found["verdict"]) if found else "")]
+    return [f"{row.samples:,}" if row.samples else "–", number(row.evaluations), number(row.seconds, 3), mean, told]
