@@ -78,6 +78,22 @@ def test_words_are_drawn_as_often_as_they_are_said():
     assert Counter(attributes.draw("car", i / 1000) for i in range(1000)) == {"red": 750, "": 250}
 
 
+def test_light_is_drawn_from_what_is_said_beside_the_same_categories():
+    slots = Slots(STREET)
+    attributes = Attributes.of(["a bus in the snow"] * 9 + ["a horse at night", "a horse"], slots)
+    drawn = {named: Counter(attributes.draw("light", i / 100, named) for i in range(100)) for named in (("bus",), ("horse",), ("bus", "horse"), ("car",), ())}
+    assert drawn[("bus",)] == {"in the snow": 100} and drawn[("horse",)] == {"at night": 50, "": 50}
+    assert drawn[("bus", "horse")] == {"in the snow": 50, "at night": 25, "": 25}
+    assert drawn[("car",)] == drawn[()] and set(drawn[()]) == {"in the snow", "at night", ""}
+
+
+def test_places_take_the_place_of_places_alone():
+    slots = Slots(STREET)
+    redraw = Redraw(Attributes.of(["a car in the city", "a car in a small village", "a car"], slots), slots)
+    assert redraw.edits("a", ["a car"], 8) == () and redraw.edits("a", ["a car in a town"], 8)
+    assert {text for text, _ in redraw.edits("a", ["a car in a town"], 8)} == {"a car in the city", "a car in a small village"}
+
+
 def test_toy_edits_change_looks_and_light_alone(toy):
     slots, attributes, captions = toy
     redraw = Redraw(attributes, slots)

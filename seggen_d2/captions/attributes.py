@@ -16,13 +16,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.naming import Naming
 
-from .lexicon import ARTICLES, CLOSED, DETERMINERS, HEADS, JOIN, PREPOSITIONS
+from .lexicon import ADDED, ARTICLES, CLOSED, DETERMINERS, HEADS, JOIN, PREPOSITIONS
 
 LONGEST = 4  # words of a look, besides "and"
 _VERB = re.compile(r"\w\w+ing")  # "a woman walking horses", where no category is a woman
@@ -70,6 +70,10 @@ class Slots:
         taken = [(start, end) for start, end, _ in mentions] + [(slot.start, slot.end) for slot in looks]
         return sorted([*looks, *self._circumstances_of(caption, taken)], key=lambda slot: slot.start)
 
+    def named(self, caption: str) -> list[str]:
+        """The categories that a single-spaced caption names."""
+        return [self.names[place] for place in sorted({place for _, _, place in self._naming.mentions(caption)})]
+
     def _looks(self, caption: str, mentions: list[tuple[int, int, int]]) -> list[Slot]:
         tokens = [(found.start(), found.end(), found.group().lower()) for found in _TOKEN.finditer(caption)]
         found, before = [], 0
@@ -107,9 +111,14 @@ class Attributes:
 
     Saying nothing counts as saying "": a category is as often without a look as it is there. Words are drawn as often as
     they are said.
+
+    Attributes:
+        counts: of each category, light and place; those of which nothing is said are left out.
+        beside: ``{category: {light or place: {words: times}}}``: what is said in captions that name the category.
     """
 
     counts: dict[str, dict[str, int]]
+    beside: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, captions: Iterable[str], slots: Slots, least: int = 1) -> Attributes:
@@ -120,23 +129,41 @@ class Attributes:
             slots: finds the words.
             least: words that are said of a category less often are left out: in free captions most are mistakes.
         """
-        said: dict[str, Counter[str]] = {kind: Counter() for kind in (*slots.names, *HEADS)}
+        said: dict[str, Counter[str]] = {of: Counter() for of in (*slots.names, *HEADS)}
+        beside = {name: {kind: Counter() for kind in HEADS} for name in slots.names}
         for caption in captions:
-            found = slots(" ".join(caption.split()))
-            for slot in found:
-                said[slot.of].update([slot.words])
-            for kind in HEADS.keys() - {slot.of for slot in found}:
-                said[kind][""] += 1
+            caption = " ".join(caption.split())
+            found = slots(caption)
+            pairs = [(slot.of, slot.words) for slot in found] + [(kind, "") for kind in ADDED if all(slot.of != kind for slot in found)]
+            for of, words in pairs:
+                said[of].update([words])
+            for name in slots.named(caption):
+                for kind, words in pairs:
+                    if kind in HEADS:
+                        beside[name][kind].update([words])
         kept = {of: {words: times for words, times in sorted(counter.items(), key=lambda item: (-item[1], item[0])) if not words or times >= least}
                 for of, counter in said.items()}
-        return cls({of: words for of, words in kept.items() if any(words)})
+        return cls({of: words for of, words in kept.items() if any(words)}, beside)
 
     def words(self) -> frozenset[str]:
         """All single words that they are made of."""
         return frozenset(word for said in self.counts.values() for words in said for word in words.split())
 
-    def draw(self, of: str, at: float) -> str:
-        """The words at a place in [0, 1) of their cumulative distribution."""
+    def draw(self, of: str, at: float, named: Iterable[str] = ()) -> str:
+        """The words at a place in [0, 1) of their cumulative distribution.
+
+        Args:
+            of: a category, light or place.
+            at: the place.
+            named: the categories of the caption. Light and place are drawn from the mean of what is said beside each: it
+                does not snow in bedrooms.
+        """
         said = self.counts[of]
-        sums = list(accumulate(said.values()))
+        sums = list(accumulate(self._shares(of, named) or said.values()))
         return next(words for words, reached in zip(said, sums, strict=True) if at * sums[-1] < reached)
+
+    def _shares(self, of: str, named: Iterable[str]) -> list[float]:
+        """Of the words of ``counts[of]``, in their order; none where nothing is said beside these categories."""
+        known = [[self.beside[name][of][words] for words in self.counts[of]] for name in named if of in self.beside.get(name, {})]
+        known = [times for times in known if any(times)]
+        return [sum(column) for column in zip(*([number / sum(times) for number in times] for times in known))]

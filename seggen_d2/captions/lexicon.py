@@ -32,4 +32,5 @@ HEADS = {
         city town village suburb suburbs downtown countryside desert mountains wilderness tropics jungle outdoors indoors
         """),
 }
+ADDED = ("light",)  # may be said of a caption that says nothing of it; a place is only put in the place of another
 PREPOSITIONS = ("at", "in", "on", "during", "under", "through", "by", "amid")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from seggen_d2.foundation.seeds import derive_seed, unit_float
 
 from .attributes import Attributes, Slot, Slots
-from .lexicon import HEADS
+from .lexicon import ADDED, HEADS
 
 
 class Redraw:
@@ -42,18 +42,19 @@ class Redraw:
     def _of_one(self, image_id: str, number: int, caption: str, count: int) -> list[str]:
         caption = " ".join(caption.split())
         slots = [slot for slot in self.slots(caption) if self._is_open(slot)]
-        absent = [kind for kind in HEADS if kind in self.attributes.counts and all(slot.of != kind for slot in slots)]
+        absent = [kind for kind in ADDED if kind in self.attributes.counts and all(slot.of != kind for slot in slots)]
         slots += [Slot(kind, *2 * (len(caption.rstrip(" .!")),), "") for kind in absent]
-        draws = [self._draws((self.seed, image_id, number, place), slot.of, count) for place, slot in enumerate(slots)]
+        named = self.slots.named(caption)
+        draws = [self._draws((self.seed, image_id, number, place), slot.of, named, count) for place, slot in enumerate(slots)]
         return [_rewritten(caption, slots, [drawn[edit] for drawn in draws]) for edit in range(count)]
 
     def _is_open(self, slot: Slot) -> bool:
         return slot.of in self.attributes.counts and (slot.of in HEADS or all(word in self._known for word in slot.words.split()))
 
-    def _draws(self, name: tuple, of: str, count: int) -> list[str]:
+    def _draws(self, name: tuple, of: str, named: Sequence[str], count: int) -> list[str]:
         """One in each of ``count`` equal parts of the distribution, in an order of its own."""
         first, parts = unit_float("redraw", *name), sorted(range(count), key=lambda part: derive_seed("redraw", *name, part))
-        return [self.attributes.draw(of, (first + part) / count) for part in parts]
+        return [self.attributes.draw(of, (first + part) / count, named) for part in parts]
 
 
 def _rewritten(caption: str, slots: Sequence[Slot], words: Sequence[str]) -> str:
