@@ -114,6 +114,13 @@ def test_the_toy_world_s_ablation_has_more_rows_from_scratch_and_pre_trained():
         assert ("MODEL.WEIGHTS" in words[row["runs"][0]["folder"]]) == (row["model"] == "R50 pre-trained")
 
 
+def test_pairs_are_of_rows_and_once_for_each_model():
+    plan = planned("gain").plan
+    names = [row["name"] for row in plan["rows"]]
+    assert len(plan["pairs"]) == 2 * len(load_protocol("gain").pairs) and {name for pair in plan["pairs"] for name in pair.values()} <= set(names)
+    assert [pair["row"] for pair in planned("gain", "camvid").plan["pairs"]] == ["+ both"] * 3
+
+
 def test_annotators_of_different_models_are_different_banks():
     labelled = commands(planned("gain"), "label_bank")
     pairs = {command[command.index("--segmenter") + 1].split("/")[-1]: command[command.index("--output") + 1].split("/")[-1] for command in labelled}
@@ -308,6 +315,7 @@ def test_a_table_of_a_dataset_that_is_not_there_says_how_to_prepare_it(tmp_path,
     ({"colums": []}, "unknown key 'colums'(.|\n)*did you mean 'columns'"),
     ({"rows": [{"name": "a", "setting": "real", "options": ["SEED", "3"]}]}, "has options and would share its runs(.|\n)*run: NAME"),
     ({"rows": [{"name": "a", "setting": "real", "oracle": "b"}]}, "compared with 'b', which is no row"),
+    ({"pairs": [{"row": "a", "against": "b"}]}, "compared with 'b', which is no row"),
 ])
 def test_a_protocol_that_does_not_hold_together_is_refused(tmp_path, change, message):
     protocol = {"name": "mine", "title": "t", "source": "s", "world": "toy", "tasks": ["semantic"], "columns": [{"name": "mIoU"}],

@@ -112,6 +112,19 @@ def test_repainted_scenes_keep_their_labels_and_tell_their_source(tmp_path, task
         assert (image == toy_scene(FIRST["train"] + place // 2, appearance=place % 2 + 1).image).all()
 
 
+def test_another_labelled_set_has_scenes_of_its_own_and_the_same_test(tmp_path):
+    ids = {split: [[r["image_id"] for r in load_dataset(write_toy_folder(tmp_path / f"{split}{n}", split, 3, size=24, labelled_set=n)).records()]
+                   for n in (0, 2)] for split in ("train", "oracle", "test")}
+    assert ids["train"] == [[f"train_{n + i:05d}" for i in range(3)] for n in (0, 2000)]
+    assert not set(ids["oracle"][0]) & set(ids["oracle"][1]) and ids["test"][0] == ids["test"][1]
+    write_repainted(tmp_path / "repainted", 1, 1, size=24, labelled_set=2)
+    source = load_dataset(tmp_path / "repainted/dataset.yaml")
+    assert (read_image(source.records()[0]["file_name"]) == toy_scene(FIRST["train"] + 2000, size=24, appearance=1).image).all()
+    for wrong, message in (({"labelled_set": 100}, "labelled_set is out of range"), ({"labelled_set": 1, "count": 1001}, "count is out of range")):
+        with pytest.raises(SegGenError, match=message):
+            write_toy_folder(tmp_path / "wrong", "train", **({"count": 1} | wrong))
+
+
 def test_oracle_banks_keep_their_sources(tmp_path):
     write_repainted(tmp_path / "repainted", 3, 2)
     command = [sys.executable, str(ROOT / "tools/import_bank.py"), "--dataset", str(tmp_path / "repainted/dataset.yaml"), "--strategy", "oracle-imgsyn",
