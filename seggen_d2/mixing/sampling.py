@@ -98,19 +98,19 @@ def check_goes_with(sampling: str, sample_weights: str | None, p_aug_of: Any) ->
         SegGenError: one comes without the other, or the sampling is unknown.
     """
     check_choice("sampling", sampling, SAMPLINGS)
-    if (sampling == "weighted") != bool(sample_weights):
-        raise SegGenError(
-            f"sampling {sampling!r} and sample_weights do not go together",
-            expected="'weighted' with a column, or another sampling without",
-            found=f"sample_weights {sample_weights!r}",
-            remedy="set both, or neither",
-        )
     if p_aug_of is not None and sampling != "paired":
         raise SegGenError(
             "p_aug by the real image goes with sampling 'paired' alone",
             expected="'paired': the synthetic sample holds the classes of the image that it stands in for",
             found=f"sampling {sampling!r}",
             remedy="set SEGGEN.SAMPLING to paired, or leave SEGGEN.P_AUG_BY out",
+        )
+    if (sampling == "weighted") != bool(sample_weights):
+        raise SegGenError(
+            f"sampling {sampling!r} and sample_weights do not go together",
+            expected="'weighted' with a column, or another sampling without",
+            found=f"sample_weights {sample_weights!r}",
+            remedy="set both, or neither",
         )
 
 
