@@ -7,6 +7,7 @@
 With --attributes-from, each image has edits of its captions besides, whose looks, light and weather are drawn again from
 what another table says of the same categories. What is in the picture stays. Banks are made from the edits; generators
 are trained on what describes the image. Made again by each run: the same command without these options leaves them out.
+How varied captions and edits are: python -m seggen_d2.captions variety (docs/captions.md).
 
 A stopped run goes on with the same command. Several GPUs share the work:
   accelerate launch --num_processes 4 tools/make_captions.py --captioner blip2 --beams 1x5 --nucleus 3 ...
