@@ -162,6 +162,8 @@ def test_each_image_is_held_out_once_and_what_was_made_from_it_is_kept_away(worl
         assert len(part) == 8 and not tested & {part.record(n)["source_id"] for n in range(len(part))}
         assert not tested & {record["image_id"] for record in fold.train} and not fold.trained & fold.kept_out
     assert [len(fold.test) for fold in folds_of(records, 2, held_out=1)] == [1, 1]
+    few = folds_of(records, 2, held_out=9, limit=4)  # images that are not used are kept away with their fold all the same
+    assert [(len(fold.train), len(fold.test), fold.kept_out) for fold in few] == [(2, 2, fold.kept_out) for fold in folds_of(records, 2, held_out=9)]
     grouped = folds_of([{**record, "image_id": f"film{n % 2}/{n}"} for n, record in enumerate(records)], 2, held_out=9, group_pattern=r"^\w+")
     assert all(len({record["image_id"].split("/")[0] for record in fold.test}) == 1 for fold in grouped)
     with pytest.raises(SegGenError, match="too few images"):

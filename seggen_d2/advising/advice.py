@@ -17,7 +17,6 @@ from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.foundation.files import write_bytes, write_json
 from seggen_d2.mixing.filters import through_filter
 from seggen_d2.mixing.sampling import check_banks
-from seggen_d2.scoring.nearest import evenly
 from seggen_d2.scoring.samples import Real
 from seggen_d2.sources.dataset_file import Source
 
@@ -89,13 +88,13 @@ def advise(
     check_range("--replicates", replicates, 40, 10**6)
     p_augs, source = check_p_augs(p_augs), open_dataset(dataset)
     opened = _opened(banks, source)
-    records = _some(source, (options or ProbeOptions()).images)
+    records = source.records()
     resolved = (options or ProbeOptions()).resolved(int(numbers.median(min(record["height"], record["width"]) for record in records)))
     categories = probe_categories(source.categories, source.task)
     store, real = Store(runs or Path(output) / "probes"), Real(source)
     views = {"": opened, **{name: through_filter(opened, name) for name in filters}}
-    folds = folds_of(records, resolved.folds, held_out=resolved.held_out, group_pattern=resolved.group_pattern)
-    probes = Probes(Prober(categories, source.task, resolved), folds, resolved.seeds, f"{real.print}/{len(records)}", views,
+    folds = folds_of(records, resolved.folds, held_out=resolved.held_out, limit=resolved.images, group_pattern=resolved.group_pattern)
+    probes = Probes(Prober(categories, source.task, resolved), folds, resolved.seeds, real.print, views,
                     {name: _print(view, name) for name, view in views.items()}, store)
     arms = [Arm(p_aug, name) for name in views for p_aug in p_augs]
     probes.make([Arm(), *arms])
@@ -113,12 +112,6 @@ def _opened(banks: Sequence[str], source: Source) -> list[Bank]:
     return opened
 
 
-def _some(source: Source, limit: int) -> list[dict[str, Any]]:
-    """The real records, or ``limit`` of them spread evenly."""
-    records = source.records()
-    return [records[place] for place in evenly(len(records), min(limit or len(records), len(records))).tolist()]
-
-
 def _print(view: Sequence[Bank | FilteredBank], name: str) -> str:
     """What tells banks, read through a filter, from others."""
     files = [sorted(bank.store.listing(name.partition(":")[0]).items()) for bank in view] if name else []
@@ -129,7 +122,7 @@ def _advice(source: Source, records: Sequence[dict[str, Any]], probes: Probes, a
     names = probes.prober.categories.names
     base = probes.probed(Arm())
     verdict = judge(base, {arm: probes.probed(arm) for arm in arms}, names, replicates)
-    real = _real_counts(records, probes)
+    real = _real_counts(probes)
     bank, alignment = count_banks(probes.banks[""], len(names)), Alignment(*probes.confusions())
     facts = [facts_of(one, names_in(records)) for one in probes.banks[""]]
     count = len(probes.usable) * probes.seeds * (len(arms) + 1)
@@ -137,11 +130,13 @@ def _advice(source: Source, records: Sequence[dict[str, Any]], probes: Probes, a
                   probes.prober.options, len(probes.usable), base.sums.shape[1], count, replicates)
 
 
-def _real_counts(records: Sequence[dict[str, Any]], probes: Probes) -> Counts:
-    facts = {"real": probes.real}
+def _real_counts(probes: Probes) -> Counts:
+    """Of the real images that are used."""
+    records = {record["file_name"]: record for fold in probes.folds for record in (*fold.train, *fold.test)}
+    facts = {"real": probes.real, "options": probes.prober.options.facts()}
     kept = probes.store.get("classes", facts)
     if kept is None:
-        kept = count_real(records, probes.prober.targets)
+        kept = count_real([*records.values()], probes.prober.targets)
         probes.store.put("classes", facts, kept)
     return Counts(len(records), kept["pixels"], kept["held"])
 

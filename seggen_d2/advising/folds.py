@@ -12,6 +12,7 @@ from seggen_d2.bank import Bank, FilteredBank
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.seeds import derive_seed
 from seggen_d2.mixing.sampling import names_of
+from seggen_d2.scoring.nearest import evenly
 from seggen_d2.sources.splits import group_of
 
 Record = dict[str, Any]
@@ -37,13 +38,13 @@ class Fold:
         return names_in(self.train)
 
 
-def folds_of(records: Sequence[Record], folds: int, *, held_out: int, group_pattern: str = "") -> list[Fold]:
+def folds_of(records: Sequence[Record], folds: int, *, held_out: int, limit: int = 0, group_pattern: str = "") -> list[Fold]:
     """The divisions: each group of images is held out once. They follow from the images' names alone.
 
     Args:
         records: of the real training set.
         folds: how many.
-        held_out: images a fold that are tested on, at most.
+        held_out: images a fold that are tested on, at most. limit: images that are used at all, shared out over the folds; 0 takes all.
         group_pattern: see :func:`seggen_d2.sources.splits.group_of`.
 
     Raises:
@@ -57,8 +58,14 @@ def folds_of(records: Sequence[Record], folds: int, *, held_out: int, group_patt
                           found=f"{len(records)} images in {len(groups)} groups", remedy="give fewer --folds, or mend --group-pattern")
     ranked = sorted(groups, key=lambda name: derive_seed("fold", name))
     parts = [[record for name in ranked[number::folds] for record in groups[name]] for number in range(folds)]
-    return [Fold(number, tuple(record for other in parts if other is not part for record in other), tuple(part[:held_out]),
-                 names_in(part)) for number, part in enumerate(parts)]
+    used = [_some(part, -(-limit // folds) or len(part)) for part in parts]
+    return [Fold(number, tuple(record for other in used if other is not used[number] for record in other), _some(used[number], held_out), names_in(part))
+            for number, part in enumerate(parts)]
+
+
+def _some(records: Sequence[Record], count: int) -> tuple[Record, ...]:
+    """``count`` of them at most, spread evenly."""
+    return tuple(records[place] for place in evenly(len(records), min(count, len(records))).tolist())
 
 
 class PartOfBank:

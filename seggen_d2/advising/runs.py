@@ -85,9 +85,10 @@ class Probes:
         missing = [job for job in jobs if self._found(*job) is None]
         steps = self.prober.options.iterations
         with tqdm(total=len(jobs) * steps, initial=(len(jobs) - len(missing)) * steps, unit="it", disable=None) as bar:
-            for arm, fold, seed in missing:
+            for done, (arm, fold, seed) in enumerate(missing, start=len(jobs) - len(missing) + 1):
                 bar.set_description(f"probe {arm}, fold {fold.number + 1}, seed {seed}")
                 self._make(arm, fold, seed, bar.update)
+                bar.update(done * steps - bar.n)  # of a probe that had only the banks to look at
 
     def _found(self, arm: Arm, fold: Fold, seed: int) -> Tested | None:
         """A finished probe; one of real data alone also has looked at the banks."""
