@@ -13,7 +13,7 @@ import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError
 
-from .borders import settled
+from .borders import doubtful, settled
 from .palette import Palette, _squared_distances
 
 BLOCK = 4  # colours a side of a block
@@ -63,7 +63,15 @@ class ColorCodec:
         Raises:
             SegGenError: opencv is not installed.
         """
-        return self._ids.take(settled(rgb, self.nearest(rgb), self.palette.all_colors)[0])
+        return self._ids.take(settled(rgb, self.nearest(rgb), self.palette.all_colors))
+
+    def doubtful(self, rgb: np.ndarray) -> np.ndarray:
+        """``(H, W)`` bool: pixels by borders that noise may have brought to either side; see :func:`.borders.doubtful`.
+
+        Raises:
+            SegGenError: opencv is not installed.
+        """
+        return doubtful(rgb, self.nearest(rgb), self.palette.all_colors)
 
     def nearest(self, rgb: np.ndarray) -> np.ndarray:
         """``(H, W)`` uint16: which of the palette's colours is nearest; N is the ignore colour, N + 1 the edge's."""

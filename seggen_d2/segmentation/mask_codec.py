@@ -46,6 +46,9 @@ class MaskCodec(Protocol):
     def unsure(self, rgb: np.ndarray) -> np.ndarray:
         """``(H, W)`` bool: pixels farther from each colour of the task's maps than a quarter of the palette's smallest distance."""
 
+    def doubtful(self, rgb: np.ndarray) -> np.ndarray:
+        """``(H, W)`` bool: pixels by borders that noise may have brought to either side (see :mod:`.borders`)."""
+
     def to_json(self) -> dict[str, Any]:
         """What decides the colour maps beside palette and categories: :func:`mask_codec`'s keyword arguments."""
 
@@ -57,7 +60,7 @@ class SemanticCodec:
 
     def __init__(self, palette: Palette, ignore_id: int):
         self.colors = ColorCodec(palette, ignore_id)
-        self.unsure = self.colors.unsure
+        self.unsure, self.doubtful = self.colors.unsure, self.colors.doubtful
 
     def encode(self, mask: SemanticMask) -> np.ndarray:
         return self.colors.encode(mask.labels())

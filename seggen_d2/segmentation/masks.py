@@ -75,6 +75,10 @@ class SemanticMask:
     def resized(self, height: int, width: int) -> SemanticMask:
         return SemanticMask(resize_labels(self.ids, height, width), self.ignore_id)
 
+    def without(self, pixels: np.ndarray) -> SemanticMask:
+        """With ``(H, W)`` bool pixels ignored."""
+        return SemanticMask(np.where(pixels, self.ids.dtype.type(self.ignore_id), self.ids), self.ignore_id)
+
     def mirrored(self) -> SemanticMask:
         return SemanticMask(self.ids[:, ::-1], self.ignore_id)
 
@@ -140,6 +144,10 @@ class SegmentMask:
 
     def resized(self, height: int, width: int) -> SegmentMask:
         return SegmentMask(resize_labels(self.ids, height, width), self.segments, self.ignore_id)
+
+    def without(self, pixels: np.ndarray) -> SegmentMask:
+        """With ``(H, W)`` bool pixels of no segment."""
+        return SegmentMask(np.where(pixels, np.int32(VOID), self.ids), self.segments, self.ignore_id)
 
     def mirrored(self) -> SegmentMask:
         return SegmentMask(self.ids[:, ::-1], self.segments, self.ignore_id)

@@ -62,6 +62,10 @@ class SegmentCodec:
         """See :meth:`MaskCodec.unsure`; edges are colours like others."""
         return self.colors.distance_to(rgb, self.colors.nearest(rgb)) > self.colors.palette.min_distance() / 4
 
+    def doubtful(self, rgb: np.ndarray) -> np.ndarray:
+        """See :meth:`MaskCodec.doubtful`."""
+        return self.colors.doubtful(rgb)
+
     def to_json(self) -> dict[str, Any]:
         return {"edge_width": self.edge_width, "edges": self.edges}
 

@@ -66,7 +66,10 @@ class SampledMasks:
 
     def _judged(self, rgb: np.ndarray, caption: str) -> Mask | str:
         decoded = self.codec.decode(rgb)
-        return fault(self.codec.unsure(rgb), decoded, caption, self.categories, self.quality) or decoded.mask
+        wrong = fault(self.codec.unsure(rgb), decoded, caption, self.categories, self.quality)
+        if wrong or not self.quality.ignore_doubtful or decoded.mask.task == "instance":
+            return wrong or decoded.mask
+        return decoded.mask.without(self.codec.doubtful(rgb))
 
 
 class NoMasks:

@@ -26,6 +26,8 @@ class QualityOptions:
             objects count from one on, since specks are dropped before.
         max_dropped: largest share of pixels in specks and holes of segments, which went to their neighbours.
         max_lost: largest share of pixels so deep in edge colour that they belong to no segment.
+        ignore_doubtful: write as unlabelled what noise may have brought to either side of a border (see
+            :meth:`MaskCodec.doubtful`); instance masks know no unlabelled pixels, and stay as they are.
     """
 
     max_unsure: float = 0.5
@@ -35,6 +37,7 @@ class QualityOptions:
     min_share: float = 0.003
     max_dropped: float = 0.25
     max_lost: float = 0.1
+    ignore_doubtful: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_unsure", "min_labelled", "min_named", "min_share", "max_dropped", "max_lost"):
