@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from seggen_d2.engine.config import load_config
 from seggen_d2.engine.from_config import build_model, experiment
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.modeling.checkpoint import save_network
+from seggen_d2.scoring.filter_check import CheckOptions, check_filter, with_errors
 from seggen_d2.scoring.filtering import Filter, FilterOptions
 from seggen_d2.scoring.marks import MARKS, mark
 from seggen_d2.scoring.noise import Seen, class_losses, mean_losses, ratio_of
@@ -30,7 +33,7 @@ from seggen_d2.scoring.resampling import ClassPixels, hardness, weights
 from seggen_d2.scoring.run import ScoringOptions, score_bank
 from seggen_d2.scoring.samples import BankSource, labelled, parts_of
 from seggen_d2.scoring.sidecar import Sidecar
-from seggen_d2.segmentation import Categories, Category, default_palette
+from seggen_d2.segmentation import Categories, Category, default_palette, read_label_map
 from seggen_d2.segmentation.masks import InstanceMask, InstanceObject, Mask, Segment, SegmentMask, SemanticMask
 from seggen_d2.sources.masks import read_mask
 from seggen_d2.sources.toy import CATEGORIES as TOY
@@ -98,6 +101,16 @@ def test_ignored_pixels_of_the_bank_are_never_marked_nor_counted():
     for how in MARKS:
         found = mark(semantic(holes), seen((TRUE + 1) % 4), BARS, how, CATEGORIES)
         assert found.sums[:, 0].sum() == (holes != 255).sum() and (found.corrected["relabel"].ids[:, :3] == 255).all()
+
+
+def test_labels_past_255_stay_what_they_are():
+    """A mask that holds low ids alone is read as 8-bit; the ignore label and the segmenter's classes may be past them."""
+    many = Categories.from_names([f"class {number}" for number in range(300)], ignore_id=65535)
+    view = torch.full((300, 4, 4), 0.001).index_fill(0, torch.tensor([299]), 0.9)
+    corrected = mark(SemanticMask(np.zeros((4, 4), np.uint8), 65535), Seen(view, True), np.ones(300), "segments", many).corrected
+    members = {reading: mask_members(mask, many) for reading, mask in corrected.items()}
+    assert (read_label_map(members["ignore"]["mask"]) == 65535).all() and (read_label_map(members["relabel"]["mask"]) == 299).all()
+    assert not members["ignore"]["histogram"].any() and members["relabel"]["histogram"][299] == 16
 
 
 def test_a_thing_that_is_another_keeps_its_shape_and_stuff_joins_its_segment():
@@ -262,6 +275,25 @@ def test_a_filter_of_some_samples_is_refused_and_others_are_not_made_unasked(wor
     with pytest.raises(SegGenError, match=r"scores of all 4 samples(.|\n)*scores of 2(.|\n)*--limit"):
         FilteredBank(Bank(world["bank"]), "scores/few")
     assert "filter" not in score_bank(world["bank"], options(world, segmenter="", scores=()), "plain")
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_errors_of_a_check_are_as_many_as_asked_for_and_keep_the_segments(mask):
+    assert (with_errors(mask, np.random.default_rng(0), 0.0, CATEGORIES).labels() == mask.labels()).all()
+    wrong = with_errors(mask, np.random.default_rng(0), 1.0, CATEGORIES).labels()
+    assert (wrong != mask.labels())[TRUE >= CAR].all() and ((wrong == 255) == (mask.labels() == 255)).all()
+
+
+def test_a_check_without_errors_finds_none_and_tells_what_is_marked_by_mistake(world, monkeypatch, capsys):
+    own = {"dataset": world["dataset"], "segmenter": world["segmenter"], "tolerances": (0.5, 1.0), "device": "cpu"}
+    right, wrong = check_filter(CheckOptions(**own, share=0.0)), check_filter(CheckOptions(**own, share=1.0))
+    assert {counts[0] for counts in [*right.values(), *wrong.values()]} == {2 * 32 * 32}
+    assert all(counts[1] == counts[3] == 0 for counts in right.values())
+    assert all(counts[1] == 2 * 32 * 32 and counts[2] == counts[3] for counts in wrong.values())
+    assert all(right[reference, how, 0.5][2] >= right[reference, how, 1.0][2] for reference in ("bank", "test") for how in MARKS)
+    monkeypatch.setattr(sys, "argv", ["check_filter.py", "--dataset", world["dataset"], "--segmenter", world["segmenter"], "--device", "cpu"])
+    runpy.run_path(str(Path(__file__).parents[1] / "tools/check_filter.py"), run_name="__main__")
+    assert "of the wrong found" in capsys.readouterr().out
 
 
 def test_a_training_reads_its_banks_through_the_filter(world):

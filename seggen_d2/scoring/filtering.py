@@ -6,7 +6,7 @@ images, tell before any sample is judged, and the archives that :class:`seggen_d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,20 +21,19 @@ from seggen_d2.bank.format import PARTS
 from seggen_d2.bank.mask_members import instance_members, mask_members, useless
 from seggen_d2.foundation.errors import check_choice, check_range
 from seggen_d2.foundation.files import json_bytes
-from seggen_d2.mapping import DatasetMapper, test_augmentations
-from seggen_d2.modeling import Mask2Former, Outputs, predict
+from seggen_d2.modeling import Mask2Former
 from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.masks import InstanceMask, Mask
 from seggen_d2.segmentation.rle import encode_mask
 from seggen_d2.sources.dataset_file import Source
-from seggen_d2.sources.masks import read_mask
 
 from .alignment import sparse, total
+from .looking import Looking
 from .marks import MARKS, Marked, mark
 from .nearest import evenly
-from .noise import Seen, class_losses, mean_losses, ratio_of
+from .noise import class_losses, mean_losses, ratio_of
 from .resampling import ClassPixels, weights
-from .samples import BankSource, Part, Real, batches, labelled
+from .samples import BankSource, Part, Real, labelled
 from .sidecar import Sidecar
 
 MEANS_OF = 2000  # samples that tell the classes' mean losses, evenly spread; of a smaller bank or test set all
@@ -86,16 +85,15 @@ class Filter:
     kind = "filter"
 
     def __init__(self, sidecar: Sidecar, model: Mask2Former, options: FilterOptions, parts: Sequence[Part], *, test: Real | None = None, batch: int = 8):
-        self.sidecar, self.bank, self.model, self.options, self.test, self.batch = sidecar, sidecar.bank, model.eval(), options, test, batch
+        self.sidecar, self.bank, self.options, self.test, self.look = sidecar, sidecar.bank, options, test, Looking(model, batch)
         self.task, self.categories, self.parts = self.bank.info.task, self.bank.info.categories, parts
-        self.mapper = DatasetMapper(test_augmentations(*model.test_size))
 
     def columns(self, part: Part, tick: Callable[[], Any]) -> dict[str, Any]:
         """What was measured of each sample and segment; corrected members go to the shard's archives before."""
         plain = list(part.records())
         records = [labelled(self.bank, record) for record in plain]
         found: dict[str, Marked] = {}
-        for record, mask, seen in self._seen(BankSource(self.bank), records):
+        for record, mask, seen in self.look(BankSource(self.bank), records):
             found[record["image_id"]] = mark(mask, seen, self.bars, self.options.marks, self.categories)
             tick()
         rows = [found[record["image_id"]] for record in records]
@@ -138,7 +136,7 @@ class Filter:
         source, records = self._reference()
         sums = np.zeros((len(self.categories), 2))
         with tqdm(total=len(records), desc=f"mean loss of classes, {source.name}", unit="image", disable=None) as bar:
-            for _, mask, seen in self._seen(source, records):
+            for _, mask, seen in self.look(source, records):
                 sums += class_losses(mask, seen, self.categories)
                 bar.update()
         return {"of": source.name, "images": len(records), "mean_loss": dict(zip(self.categories.names, mean_losses(sums).tolist(), strict=True))}
@@ -150,16 +148,9 @@ class Filter:
         rows = np.concatenate([part.first + part.places for part in self.parts])
         return BankSource(self.bank), [labelled(self.bank, self.bank.record(int(rows[place]))) for place in evenly(len(rows), MEANS_OF)]
 
-    def _seen(self, source: Source, records: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Mask, Seen]]:
-        """Each record, in batches of one size, with its mask and what the segmenter sees."""
-        self.model.outputs = Outputs(semantic=True, is_thing=tuple(item.isthing for item in self.categories.items))
-        for batch in batches(records, self.batch):
-            for record, output in predict(self.model, batch, self.mapper, batch_size=len(batch)):
-                yield record, read_mask(record, source), Seen(output["sem_seg"], self.task != "instance")
-
     def summary(self, parts: Sequence[Part]) -> dict[str, Any]:
         """What is kept, marked and corrected, by class, and on the real set beside it. Writes ``kept`` and ``weight`` of each sample."""
-        table = self.sidecar.table(self.kind, parts)
+        table = self.sidecar.table(self.kind, parts, ["filter_ratio", "filter_useful", f"{_SUMS}_classes", f"{_SUMS}_sums", CORRECTED[0]])
         kept = (table["filter_ratio"].to_numpy() <= self.options.drop_above) & (table["filter_useful"].to_numpy() > 0)
         drawn = weights(_class_pixels(table), self.means, kept, self.options.hardness, self.options.rarity)
         start = 0
@@ -177,7 +168,7 @@ class Filter:
     def _of_real(self) -> dict[str, Any]:
         rows = []
         with tqdm(total=len(self.test.records), desc=f"{self.kind} of {self.test.source.name}", unit="image", disable=None) as bar:
-            for _, mask, seen in self._seen(self.test.source, self.test.records):
+            for _, mask, seen in self.look(self.test.source, self.test.records):
                 rows.append(mark(mask, seen, self.bars, self.options.marks, self.categories).sums)
                 bar.update()
         return dict(zip((f"{_SUMS}_classes", f"{_SUMS}_sums"), sparse(np.stack(rows)), strict=True))

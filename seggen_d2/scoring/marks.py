@@ -79,8 +79,9 @@ MARKS: dict[str, Callable[[Regions, np.ndarray, np.ndarray, Seen, np.ndarray], M
 
 def _corrected(mask: SemanticMask | SegmentMask, doubted: np.ndarray, new: np.ndarray, categories: Categories) -> dict[str, Mask]:
     if isinstance(mask, SemanticMask):
+        ids = mask.ids.astype(np.uint16)  # an 8-bit map has no room for every ignore label, nor for all classes
         made = {"ignore": mask.ignore_id, "relabel": new}
-        return {reading: replace(mask, ids=np.where(doubted, value, mask.ids).astype(mask.ids.dtype)) for reading, value in made.items()}
+        return {reading: replace(mask, ids=np.where(doubted, value, ids).astype(np.uint16)) for reading, value in made.items()}
     left = replace(mask, ids=np.where(doubted, VOID, mask.ids))
     return {"ignore": left, "relabel": _relabelled(mask, doubted, new, categories)}
 
