@@ -8,7 +8,7 @@ from typing import Any
 
 from seggen_d2.foundation.markup import Markup, join, table, tag
 
-from .tables import BASELINE, Summary, number
+from .tables import Summary, baseline_of, number
 
 WORDS = {
     "real": "real data alone, the baseline",
@@ -31,10 +31,10 @@ FOLD = 40  # categories past which the table is folded away
 def settings_table(summaries: Sequence[Summary]) -> Markup:
     """A row a setting: mean, spread, seeds, difference, verdict, and a dot a seed on a common scale."""
     scale = scale_of([value for summary in summaries for value in summary.values])
-    baseline = next((summary for summary in summaries if summary.setting == BASELINE), None)
+    known = {summary.setting: summary for summary in summaries}
     metric = summaries[0].metric
-    header = ["setting", right(metric), right("each seed"), right("against real"), "", axis(scale, f"{metric} of each seed")]
-    return table(header, [_setting_row(summary, baseline, scale) for summary in summaries], "settings")
+    header = ["setting", right(metric), right("each seed"), right("difference"), "", axis(scale, f"{metric} of each seed")]
+    return table(header, [_setting_row(summary, known.get(baseline_of(summary.setting)), scale) for summary in summaries], "settings")
 
 
 def _setting_row(summary: Summary, baseline: Summary | None, scale: tuple[float, float]) -> list[Markup]:
