@@ -28,7 +28,7 @@ def table(tmp_path) -> Path:
     folder, banks = tmp_path / "table", [tmp_path / "three", tmp_path / "six"]
     write_bank(banks[0], shards=1)
     write_bank(banks[1])
-    (banks[0] / "estimate.json").write_text(json.dumps({"seconds": 0.25, "evaluations": {"masks": 8.0, "images": 24.0}}))
+    (banks[0] / "estimate.json").write_text(json.dumps({"seconds": 0.25, "cpu": 0.125, "evaluations": {"masks": 8.0, "images": 24.0}}))
     rows = {"real": [], "small": banks[:1], "large": banks[1:], "both": banks}
     figures = {"real": cell(40.0, 39.5, 40.5), "small": cell(42.0, 42.0, difference=2.0), "large": cell(45.0, 45.0, difference=5.0), "both": cell(46.0, 46.0)}
     (folder / "configs").mkdir(parents=True)
@@ -42,9 +42,10 @@ def table(tmp_path) -> Path:
 
 def test_costs_are_those_of_the_banks(table):
     rows, column = priced_rows(table)
-    found = {row.name: (row.curve, row.samples, row.evaluations, row.seconds) for row in rows}
-    assert column == "mIoU val" and found == {"real": ("", 0, None, None), "small": ("imgsyn", 3, 32.0, 0.25), "large": ("imgsyn", 6, None, None),
-                                              "both": ("imgsyn + imgsyn", 9, None, None)}
+    found = {row.name: (row.curve, row.samples, row.evaluations, row.seconds, row.cpu) for row in rows}
+    assert column == "mIoU val" and found == {
+        "real": ("", 0, None, None, None), "small": ("imgsyn", 3, 32.0, 0.25, 0.125), "large": ("imgsyn", 6, None, None, None),
+        "both": ("imgsyn + imgsyn", 9, None, None, None)}
 
 
 def test_the_chart_holds_every_row_that_can_be_drawn(table):

@@ -153,4 +153,4 @@ def test_a_bank_keeps_its_estimate_where_it_is_asked_to(generators, toy_folder, 
         with patch.object(sys, "argv", ["synthesize.py", *words]):
             runpy.run_path(str(ROOT / "tools/synthesize.py"), run_name="__main__")
     kept = read_json(tmp_path / "bank/estimate.json")
-    assert kept["samples"] == 4 and kept["seconds"] > 0 and kept["evaluations"]["images"] == 2
+    assert kept["samples"] == 4 and kept["seconds"] > 0 and kept["cpu"] > 0 and kept["evaluations"]["images"] == 2

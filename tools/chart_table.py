@@ -4,8 +4,9 @@
 samples      the bank's size: the gain against x1, x2, ... x50
 evaluations  of the UNets a sample, counted: samplers and steps
 seconds      a sample and worker, as measured
+cpu          seconds of processor time a sample: for machines that do other work meanwhile, and have no GPU
 
-Evaluations and seconds are those of banks made by tools/synthesize.py --estimate. Rows without banks are drawn as lines.
+Evaluations and both kinds of seconds are those of banks made by tools/synthesize.py --estimate. Rows without banks are drawn as lines.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ examples:
 def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("table", metavar="DIR", help="folder of table.json, from the same working directory as the trainings")
-    words.add_argument("--by", required=True, choices=("samples", "evaluations", "seconds"), help="the cost")
+    words.add_argument("--by", required=True, choices=("samples", "evaluations", "seconds", "cpu"), help="the cost")
     words.add_argument("--column", default="", help="of the table (default: its first)")
     return words
 

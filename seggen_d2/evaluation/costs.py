@@ -26,8 +26,9 @@ from .document import document
 from .tables import none, number, text_table
 
 ESTIMATE = "estimate.json"
-HEADS = ("samples", "evaluations a sample", "seconds a sample")
-COSTS = {"samples": "samples in the bank", "evaluations": "evaluations of the UNets a sample", "seconds": "seconds a sample and worker"}
+HEADS = ("samples", "evaluations a sample", "seconds a sample", "CPU seconds")
+COSTS = {"samples": "samples in the bank", "evaluations": "evaluations of the UNets a sample", "seconds": "seconds a sample and worker",
+         "cpu": "seconds of processor time a sample"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Priced:
         name: of the row. cell: of the table's column, as ``table.json`` has it.
         curve: what its banks have in common with others': strategies, and samplers. "" without banks.
         samples: kept ones, of all its banks; 0 without banks.
-        evaluations, seconds: a sample, mean over samples; None where a bank has no estimate.
+        evaluations, seconds, cpu: a sample, mean over samples; None where a bank has no estimate.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Priced:
     samples: int = 0
     evaluations: float | None = None
     seconds: float | None = None
+    cpu: float | None = None
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -72,7 +74,7 @@ def _priced(row: Mapping[str, Any], column: str, run: Mapping[str, Any] | None, 
     if not banks:
         return Priced(row["name"], cell)
     sizes, prices = [_size(bank) for bank in banks], [_price(bank) for bank in banks]
-    told = {name: _mean([price.get(name) for price in prices], sizes) for name in ("evaluations", "seconds")}
+    told = {name: _mean([price.get(name) for price in prices], sizes) for name in ("evaluations", "seconds", "cpu")}
     return Priced(row["name"], cell, " + ".join(_kind(bank) for bank in banks), sum(sizes), **told)
 
 
@@ -94,7 +96,7 @@ def _price(root: str) -> dict[str, float]:
     if not store.facts(ESTIMATE):
         return {}
     values = parse_json(store.read(ESTIMATE, "estimate"), store.address(ESTIMATE), "estimate")
-    return {"evaluations": sum(values["evaluations"].values()), "seconds": values["seconds"]}
+    return {"evaluations": sum(values["evaluations"].values()), "seconds": values["seconds"], "cpu": values["cpu"]}
 
 
 def _kind(root: str) -> str:
@@ -157,14 +159,15 @@ def _interval(row: Priced) -> tuple[float, ...]:
 
 
 def _row_json(row: Priced) -> dict[str, Any]:
-    return {"name": row.name, "curve": row.curve, "samples": row.samples, "evaluations": row.evaluations, "seconds": row.seconds,
+    return {"name": row.name, "curve": row.curve, "samples": row.samples, "evaluations": row.evaluations, "seconds": row.seconds, "cpu": row.cpu,
             "mean": row.cell["mean"], "spread": row.cell["spread"], "values": row.values, "difference": row.cell["difference"]}
 
 
 def _page(rows: Sequence[Priced], svg: Markup, by: str, column: str, left_out: Sequence[str]) -> str:
     header = ["setting", *map(charts.right, (*HEADS, column, "difference")), ""]
     notes = ["Bars are the table's intervals of the means, small dots the seeds; the dashed line is what needs no bank."]
-    notes += ["Seconds are of one worker on the machine that made the banks, timed over some batches; evaluations are counted, and guidance takes two."]
+    notes += ["Evaluations are counted, and guidance takes two. Seconds are of one worker on the machine that made the banks, timed over some batches; "
+              "what else ran there is in them, and hardly in the seconds of processor time, which leave a GPU's work out."]
     notes += [f"Not drawn, as their {by} are not known: {', '.join(left_out)}."] if left_out else []
     return document("chart", title=f"{column} against {COSTS[by]}", chart=svg, rows=table(header, [_row(row) for row in rows], "settings"),
                     notes=charts.bullets(notes))
@@ -182,4 +185,4 @@ def _texts(row: Priced) -> list[str]:
     known = found and None not in (found["interval"]["low"], found["interval"]["high"])
     told = f"{found['mean']:+.2f} [{found['interval']['low']:+.2f}, {found['interval']['high']:+.2f}]".replace("-", "−") if known else "–"
     mean = number(none(row.cell["mean"])) + (f" ± {row.cell['spread']:.1f}" if row.cell["spread"] is not None else "")
-    return [f"{row.samples:,}" if row.samples else "–", number(row.evaluations), number(row.seconds, 3), mean, told]
+    return [f"{row.samples:,}" if row.samples else "–", number(row.evaluations), number(row.seconds, 3), number(row.cpu, 3), mean, told]

@@ -40,6 +40,7 @@ class Estimate:
         gpu_memory: MB of its GPU, at most; 0 without one.
         evaluations: of a UNet a sample, counted: those that paint ``images``, and MaskSyn's that paint ``masks``. Guidance takes two
             where none takes one.
+        cpu: seconds of processor time a sample, of all threads: what else runs on the machine hardly changes them, other than ``seconds``.
     """
 
     samples: int
@@ -52,6 +53,7 @@ class Estimate:
     memory: float
     gpu_memory: float = 0.0
     evaluations: dict[str, float] = field(default_factory=dict)
+    cpu: float = 0.0
 
     def hours(self, workers: int) -> float:
         """Of the whole job."""
@@ -101,14 +103,15 @@ def _timed(strategy: str, options: SynthesisOptions, batches: int) -> Estimate:
     painter, timed = Painter(job), list(_spread(job.plan, batches))
     opening = time.monotonic() - began
     painter.samples(painter.latents(timed[0]))
-    began, found = time.monotonic(), _Found()
+    began, busy, found = time.monotonic(), time.process_time(), _Found()
     with _counted(painter) as evaluated, Finisher() as finisher:
         for specs in timed:
             finisher.hand_over(found.add, painter, painter.latents(specs))
-    seconds, count, size = time.monotonic() - began, sum(map(len, timed)), found.bytes / max(1, found.kept)
+    seconds, busy = time.monotonic() - began, time.process_time() - busy
+    count, size = sum(map(len, timed)), found.bytes / max(1, found.kept)
     memory = peak_rss_mb() + options.shard_size * size / 1e6  # a shard is written when it is whole
     return Estimate(len(job.plan), job.plan.shard_count, count, seconds / count, opening, size, 1 - found.kept / count, memory, _gpu_peak_mb(),
-                    {name: number / count for name, number in evaluated.items()})
+                    {name: number / count for name, number in evaluated.items()}, busy / count)
 
 
 @contextmanager
