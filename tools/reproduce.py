@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--classes", nargs="+", default=[], metavar="CLASS", help="categories that mIoU* is over (default: all)")
     words.add_argument("--output", default="", metavar="DIR", help="folder of all artefacts (default: output/reproduce/DATASET)")
     words.add_argument("--cores", type=int, metavar="N", help="CPU cores to use, where stages take one each (default: 2, or 1 where there is but one)")
-    words.add_argument("--replicates", type=int, default=1000, metavar="N", help="draws of test images for the intervals (default: 1000)")
+    words.add_argument("--replicates", type=int, default=1000, metavar="N", help="draws of test images and seeds for the intervals (default: 1000)")
     words.add_argument("--dry-run", action="store_true", help="print every command, what it is expected to take, and what is missing; run nothing")
     words.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the dataset's variables, such as imgsyn 16 or gpus 4")
     return words
