@@ -25,7 +25,7 @@ from ..examples.texts import check_captions
 from ..images import resize_image, to_signed
 from ..tiny_base import MAX_TOKENS, TinyBaseShape, build_tiny_base, parameter_count
 from .loop import Batch, Shuffled, TrainingOptions, start_processes, train
-from .objectives import BaseObjective, LossOptions, VaeObjective
+from .objectives import BaseObjective, DecoderObjective, LossOptions, VaeObjective
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,9 @@ class BaseOptions:
         dataset: a dataset YAML whose images (never masks) are used, with ``captions``.
         captions: their captions, a Parquet table.
         shape: sizes of the networks.
-        vae, base: how the two stages are trained.
+        vae, base: how the VAE, and then UNet and text encoders, are trained.
+        decoder: how the VAE's decoder is trained on, by latents with noise, so that a UNet's small errors do not show; none: not at all.
+        latent_noise: the most of that noise, in the latents' deviation.
         caption_dropout: share of captions left out, for classifier-free guidance.
         long_captions: ``error``, or ``cut`` at 77 tokens with a word in the log.
         drawings: share of flat-coloured random drawings among the VAE's pictures; they keep plain colours plain.
@@ -56,11 +58,13 @@ class BaseOptions:
     shape: TinyBaseShape = field(default_factory=TinyBaseShape)
     caption_dropout: float = 0.1
     drawings: float = 0.25
+    decoder: TrainingOptions | None = None
+    latent_noise: float = 0.5
     long_captions: str = "error"
 
     def __post_init__(self) -> None:
         check_choice("long_captions", self.long_captions, ("error", "cut"))
-        for name in ("caption_dropout", "drawings"):
+        for name in ("caption_dropout", "drawings", "latent_noise"):
             check_range(name, getattr(self, name), 0, 1)
         for name in ("height", "width"):
             check_range(name, getattr(self, name), 8, 8192)
@@ -163,8 +167,11 @@ def train_base(options: BaseOptions, output: Path, *, licence: str) -> None:
     log.info("a base of %.1f million parameters", parameter_count(pipeline) / 1e6)
     vae_facts = train(VaeObjective(pipeline.vae), VaePictures(pictures, options.drawings), options.vae, output / "vae",
                       identity={**identity, "drawings": options.drawings})
-    pipeline.vae.requires_grad_(False)
     _set_scale(pipeline, pictures)
+    if options.decoder is not None:
+        train(DecoderObjective(pipeline.vae, options.latent_noise), VaePictures(pictures, options.drawings), options.decoder, output / "decoder",
+              identity={**identity, "drawings": options.drawings, "latent_noise": options.latent_noise, "vae": vae_facts["steps"]})
+    pipeline.vae.requires_grad_(False)
     base_facts = train(BaseObjective(pipeline, LossOptions(options.caption_dropout)), BasePictures(pictures, pipeline), options.base, output / "base",
                        identity={**identity, "caption_dropout": options.caption_dropout})
     if not start_processes().is_main_process:

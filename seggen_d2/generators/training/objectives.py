@@ -159,8 +159,41 @@ class VaeObjective(nn.Module):
         pixels = batch["pixels"]
         posterior = self.vae.encode(pixels).latent_dist
         latents = posterior.mean + posterior.std * draw_like(posterior.mean, generator)
-        output = self.vae.decode(latents).sample
-        return F.mse_loss(output, pixels) + 0.5 * F.l1_loss(output, pixels) + self.kl_weight * posterior.kl().mean() / latents[0].numel()
+        return reconstruction(self.vae, latents, pixels) + self.kl_weight * posterior.kl().mean() / latents[0].numel()
+
+
+class DecoderObjective(nn.Module):
+    """The VAE's decoder alone, on latents with noise, so that what a UNet gets slightly wrong does not show.
+
+    The encoder stays, and with it what UNets learnt from its latents. A picture's noise has a deviation of its own, from 0 to
+    ``noise`` times the latents' (as Zheng et al. 2025, section 4.3, train decoders of representations).
+    """
+
+    name = "decoder"
+
+    def __init__(self, vae: AutoencoderKL, noise: float):
+        super().__init__()
+        self.vae, self.noise = vae, noise
+        vae.requires_grad_(False)
+        for part in (vae.decoder, vae.post_quant_conv):
+            part.requires_grad_(True)
+
+    @property
+    def trainable(self) -> nn.Module:
+        return self
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        pixels = batch["pixels"]
+        with torch.no_grad():
+            latents = self.vae.encode(pixels).latent_dist.mean
+        levels = self.noise / self.vae.config.scaling_factor * torch.rand(len(latents), 1, 1, 1, generator=generator).to(latents)
+        return reconstruction(self.vae, latents + levels * draw_like(latents, generator), pixels)
+
+
+def reconstruction(vae: AutoencoderKL, latents: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """Squared and half the absolute error of ``latents (B, C, h, w)``, decoded, against ``pixels (B, 3, H, W)``."""
+    output = vae.decode(latents).sample
+    return F.mse_loss(output, pixels) + 0.5 * F.l1_loss(output, pixels)
 
 
 def draw_like(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
