@@ -22,7 +22,7 @@ from seggen_d2.engine.pretraining.pictures import captioned_pictures, split
 from seggen_d2.engine.pretraining.words import vocabulary, word_labels, words_of
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.modeling import build_mask2former
-from seggen_d2.modeling.backbone_weights import backbone_state, holds_backbone, load_backbone
+from seggen_d2.modeling.backbone_weights import backbone_state, holds_backbone, load_backbone, whole_model
 from seggen_d2.modeling.finished import SHIPPED, final_model
 from seggen_d2.sources.caption_table import write_captions
 
@@ -115,6 +115,7 @@ def test_the_folder_opens_by_itself_and_tells_its_facts(trained):
     assert len(network.channels) == 4 and network.dtype == torch.float32
     assert json.loads((output / "backbone.json").read_text()) == json.loads(json.dumps(facts))
     assert json.loads((output / "preprocessor_config.json").read_text())["size"] == {"height": 24, "width": 24}
+    assert whole_model(str(output)) == whole_model("") == "" and whole_model("some/run") == "some/run"  # nobody evaluates a backbone
     assert holds_backbone(output) and final_model(output) == final_model(output, "detectron2") == str(output)
 
 

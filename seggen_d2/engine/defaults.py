@@ -9,7 +9,7 @@ _C.OUTPUT_DIR = "output/train"  # checkpoints, logs, the resolved config and the
 _C.SEED = 0  # of weights, sample order, swap draws, augmentation and loss points
 
 _C.MODEL = CfgNode()
-_C.MODEL.WEIGHTS = ""  # a checkpoint folder to start from (or a transformers hub id); "" starts from random weights
+_C.MODEL.WEIGHTS = ""  # a checkpoint folder to start from (or a transformers hub id), or a backbone's alone: a folder, toy_backbone; "" is random
 _C.MODEL.DEVICE = ""  # cpu | cuda; "" takes a GPU where there is one
 _C.MODEL.PIXEL_MEAN = [123.675, 116.280, 103.530]  # of RGB in [0, 255]
 _C.MODEL.PIXEL_STD = [58.395, 57.120, 57.375]  # likewise
