@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     probe = words.add_argument_group("the probes (0 or nothing: by the images' size; up to 96 px as they are, larger ones at 224 px)")
     probe.add_argument("--folds", type=int, default=3, metavar="N", help="parts of the real images, each held out once (default: %(default)s)")
     probe.add_argument("--seeds", type=int, default=2, metavar="N", help="trainings a fold, for each way of training (default: %(default)s)")
-    probe.add_argument("--iterations", type=int, default=0, metavar="N", help="of each training (default: 300, for larger images 2000)")
+    probe.add_argument("--iterations", type=int, default=0, metavar="N", help="of each training (default: 600, for larger images 2000)")
     probe.add_argument("--batch", type=int, default=8, metavar="N", help="images an iteration (default: %(default)s)")
     probe.add_argument("--lr", type=float, default=3e-3, metavar="X", dest="base_lr",
                        help="learning rate; a tenth for a pre-trained backbone (default: %(default)s)")

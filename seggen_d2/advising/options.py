@@ -54,7 +54,7 @@ class ProbeOptions:
         small = (self.size or shortest) <= SMALL
         size = self.size or (shortest if small else LOW)
         return replace(self, backbone=self.backbone or ("plain" if small else "resnet18"), size=size, crop=self.crop or size,
-                       iterations=self.iterations or (300 if small else 2000))
+                       iterations=self.iterations or (600 if small else 2000))
 
     def facts(self) -> dict[str, object]:
         """What a probe's figures depend on: neither how many probes there are, nor where they run."""
