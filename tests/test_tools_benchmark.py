@@ -28,7 +28,7 @@ def test_decode_writes_its_rows(tmp_path):
     done = subprocess.run([sys.executable, TOOL, "decode", "--json", out], capture_output=True, text=True)
     assert done.returncode == 0 and "768x768" in done.stdout, done.stderr
     rows = json.loads(out.read_text())["rows"]
-    assert len(rows) == 2 and all(set(row) == KEYS and row["value"] > 0 for row in rows)
+    assert len(rows) == 3 and all(set(row) == KEYS and row["value"] > 0 for row in rows)
 
 
 def test_swap_rows_at_a_small_size():
