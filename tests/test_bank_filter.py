@@ -136,3 +136,15 @@ def test_other_names_are_refused(text):
         parse_filter(text)
 
 
+
+
+def test_a_bank_at_a_url_is_read_through_its_filter_there(bank, tmp_path, monkeypatch, request):
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setenv("SEGGEN_CACHE", str(tmp_path / "cache"))
+    write_filter(bank.root, {2: labels(0)}, dropped=(0,))
+    files = fsspec.filesystem("memory")
+    for path in (path for path in bank.root.rglob("*") if path.is_file() and ".cache" not in path.parts):
+        files.pipe_file(f"/{request.node.name}/{path.relative_to(bank.root)}", path.read_bytes())
+    view = FilteredBank(Bank(f"memory://{request.node.name}", name="there", check=True), FILTER)
+    assert len(view) == 5 and open_member(view.record(1)["sem_seg_file_name"]) == label_map_png(labels(0))
+    view.close()
