@@ -19,7 +19,7 @@ from seggen_d2.engine.pretraining import run
 from seggen_d2.engine.pretraining.measure import report, word_precision
 from seggen_d2.engine.pretraining.options import BackboneOptions, Solver
 from seggen_d2.engine.pretraining.pictures import captioned_pictures, split
-from seggen_d2.engine.pretraining.words import vocabulary, word_labels, words_of
+from seggen_d2.engine.pretraining.words import in_singular, vocabulary, word_labels, words_of
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.modeling import build_mask2former
 from seggen_d2.modeling.backbone_weights import backbone_state, holds_backbone, load_backbone, whole_model
@@ -62,6 +62,11 @@ def test_words_and_runs_of_words():
     assert words_of(["A red-brick House, and two trees", "at 9 o'clock"]) == {"red", "brick", "house", "two", "trees", "o", "clock"}
     assert words_of(["a red and white striped house, two trees"], 2) == {
         "red", "white", "striped", "house", "two", "trees", "white striped", "striped house", "two trees"}
+
+
+def test_plurals_of_known_words_count_as_them():
+    found = words_of(["two red cars, much grass, a bus"], 2)
+    assert in_singular(found, {"car", "red"}) == {"two", "red", "car", "two red", "red car", "much", "grass", "much grass", "bus"}
 
 
 def test_the_vocabulary_leaves_out_what_tells_nothing():

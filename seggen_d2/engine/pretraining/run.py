@@ -31,7 +31,7 @@ from .measure import word_precision
 from .options import BackboneOptions
 from .pictures import Record, captioned_pictures, split
 from .trainer import WordTrainer, stacked
-from .words import vocabulary, word_labels, words_of
+from .words import in_singular, vocabulary, word_labels, words_of
 
 FACTS = "backbone.json"
 _LONGEST = 2**31  # pixels of an edge: no limit
@@ -77,6 +77,8 @@ def examples(records: Sequence[Record], options: BackboneOptions) -> tuple[list[
     """
     parts = split(records, options.held_out)
     found = [[words_of(record["captions"], options.phrase) for record in part] for part in parts]
+    known = set().union(*found[0])
+    found = [[in_singular(words, known) for words in part] for part in found]
     words = vocabulary(found[0], min_pictures=options.min_pictures, max_share=options.max_share)
     learnt, held = ([{"file_name": record["file_name"], "words": row} for record, row in zip(part, word_labels(each, words), strict=True)]
                     for part, each in zip(parts, found, strict=True))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import numpy as np
 
@@ -25,6 +25,11 @@ def words_of(captions: Iterable[str], longest: int = 1) -> set[str]:
         words = _WORD.findall(part)
         found.update(" ".join(words[at : at + length]) for length in range(1, longest + 1) for at in range(len(words) - length + 1))
     return found
+
+
+def in_singular(words: set[str], known: Container[str]) -> set[str]:
+    """Plurals in -s become the words that they are plurals of, where those are ``known``: two cars tell of a car."""
+    return {" ".join(word[:-1] if word.endswith("s") and word[:-1] in known else word for word in run.split()) for run in words}
 
 
 def vocabulary(pictures: Sequence[set[str]], *, min_pictures: int, max_share: float) -> tuple[str, ...]:
