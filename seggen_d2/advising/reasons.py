@@ -86,7 +86,7 @@ def _confused(names: Sequence[str], alignment: Alignment) -> Iterator[Reason]:
         seen, usual = bank[place, other], real[place, other]
         if seen > bank[place, place] and seen - usual > CONFUSED:
             yield Reason("confused", (name,), f"{seen:.0f}% of what the bank calls {name} looks like {names[other]} to segmenters trained on real data; "
-                         f"of real {name} it is {usual:.0f}%.", f"check the bank's label {name}: is it {names[other]}'s?")
+                         f"of real {name} it is {usual:.0f}%.", f"look whether the bank's label {name} stands on {names[other]}")
 
 
 def _losing(verdict: Verdict) -> Iterator[Reason]:
