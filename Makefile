@@ -7,10 +7,10 @@ VENV ?= .venv
 RUN = OMP_WAIT_POLICY=passive $(VENV)/bin/python
 READY = $(VENV)/.ready
 
-.PHONY: help setup quickstart camvid test test-detectron2 lint toy-base benchmark clean
+.PHONY: help setup quickstart camvid test test-detectron2 lint toy-base toy-backbone benchmark clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3; echo "also: make setup camvid test-detectron2 lint toy-base benchmark"
+	@sed -n 's/^# //p' Makefile | head -3; echo "also: make setup camvid test-detectron2 lint toy-base toy-backbone benchmark"
 
 setup: $(READY)
 
@@ -42,6 +42,11 @@ lint: $(READY)
 # The tiny base that ships in seggen_d2/generators/toy_base: made anew, seeded, resumable; about 35 minutes on one core.
 toy-base: $(READY)
 	OMP_NUM_THREADS=1 $(RUN) tools/train_base.py --config-file configs/toy/base.yaml --output output/toy-base --licence Apache-2.0
+
+# The backbone that ships in seggen_d2/modeling/toy_backbone, from the pictures that the base has seen.
+toy-backbone: $(READY)
+	$(RUN) datasets/prepare_toy.py --output output/toy-backbone-data --train 1 --test 1 --unlabelled 16000
+	OMP_NUM_THREADS=1 $(RUN) tools/train_backbone.py --config-file configs/toy/backbone.yaml --output output/toy-backbone
 
 benchmark: $(READY)
 	OMP_NUM_THREADS=1 $(RUN) tools/benchmark.py decode bank index swap sample --json output/benchmark.json

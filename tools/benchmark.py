@@ -15,6 +15,7 @@ from seggen_d2.foundation.cli import run_command
 
 BENCHMARKS = {  # name: (module:function, what it measures)
     "decode": ("seggen_d2.segmentation.bench:decode_rows", "decoding a 768x768 colour map of 150 categories"),
+    "borders": ("seggen_d2.sources.bench_borders:border_rows", "wrong pixels of blurred colour maps: nearest colours, the border-aware decoder, an oracle"),
     "bank": ("seggen_d2.bank.bench:bank_read_rows", "10,000 random reads of a bank's samples against plain files"),
     "index": ("seggen_d2.bank.bench:index_rows", "opening a bank of 1.2 million samples and finding samples in it, also by name in Detectron2"),
     "swap": ("seggen_d2.mixing.bench:swap_rows", "the mapper with the swap against the bare one"),
