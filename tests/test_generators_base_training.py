@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.bases import base_licence, load_base
@@ -22,6 +23,7 @@ def test_a_base_of_a_datasets_pictures_opens_as_a_base(toy_folder, tmp_path):
     options = replace(OPTIONS, dataset=str(toy_folder / "dataset.yaml"), captions=str(toy_folder / "captions.parquet"))
     for _ in range(2):  # the second call finds both trainings done
         train_base(options, tmp_path, licence="some words")
+    assert Image.open(tmp_path / "model" / "samples.png").height == 2 * 2 * 16
     base = load_base(str(tmp_path / "model"))
     assert base_licence(str(tmp_path / "model")) == "some words" and base.vae.config.scaling_factor != 1.0
     assert all(torch.isfinite(p).all() for p in base.unet.parameters())
@@ -30,3 +32,14 @@ def test_a_base_of_a_datasets_pictures_opens_as_a_base(toy_folder, tmp_path):
 def test_a_base_has_one_source_of_pictures(tmp_path):
     with pytest.raises(SegGenError, match="name one source of pictures"):
         train_base(OPTIONS, tmp_path, licence="x")
+
+
+def test_a_decoder_that_bears_noise_leaves_the_latents_as_they_were(toy_folder, tmp_path):
+    plain = replace(OPTIONS, dataset=str(toy_folder / "dataset.yaml"), captions=str(toy_folder / "captions.parquet"))
+    train_base(plain, tmp_path / "plain", licence="x")
+    train_base(replace(plain, decoder=STEPS), tmp_path / "noisy", licence="x")
+    a, b = (load_base(str(tmp_path / name / "model")) for name in ("plain", "noisy"))
+    pixels = torch.rand(1, 3, 16, 16) * 2 - 1
+    first, second = (base.vae.encode(pixels).latent_dist.mean for base in (a, b))
+    assert torch.equal(first, second) and not torch.equal(a.vae.decode(first).sample, b.vae.decode(first).sample)
+    assert all(torch.equal(p, q) for p, q in zip(a.unet.parameters(), b.unet.parameters(), strict=True))

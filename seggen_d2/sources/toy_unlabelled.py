@@ -18,13 +18,13 @@ from .toy_folder import FIRST, write_image
 FACTS = {"captioner": "toy world", "model": "", "licence": "none needed: the words are the world's own"}
 
 
-def unlabelled_pictures(count: int, *, size: int = 48) -> Iterator[tuple[np.ndarray, str]]:
-    """Draw the first ``count`` of them; their label maps are thrown away unseen.
+def unlabelled_pictures(count: int, *, size: int = 48, first: int = 0) -> Iterator[tuple[np.ndarray, str]]:
+    """Draw ``count`` of them from the ``first`` on; their label maps are thrown away unseen.
 
     Yields:
         ``(size, size, 3)`` uint8 RGB, and the caption: light, things by number, each category's look.
     """
-    for i in tqdm(range(count), desc="toy unlabelled", unit="image"):
+    for i in tqdm(range(first, first + count), desc="toy unlabelled", unit="image"):
         scene = toy_scene(FIRST["unlabelled"] + i, size=size)
         looks = scene.attributes["categories"]
         yield scene.image, list_caption(f"a scene {scene.attributes['scene']}", {name: scene.counts.get(name, 1) for name in looks}, looks)

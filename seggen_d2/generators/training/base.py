@@ -24,6 +24,7 @@ from ..examples.labelled import encode_pictures
 from ..examples.texts import check_captions
 from ..images import resize_image, to_signed
 from ..tiny_base import MAX_TOKENS, TinyBaseShape, build_tiny_base, parameter_count
+from .base_samples import SHOWN, write_samples
 from .loop import Batch, Shuffled, TrainingOptions, start_processes, train
 from .objectives import BaseObjective, DecoderObjective, LossOptions, VaeObjective
 
@@ -80,9 +81,9 @@ class Pictures:
     captions: list[str]
 
 
-def toy_pictures(count: int, size: int) -> Pictures:
-    """The toy world's ``count`` unlabelled pictures."""
-    images, captions = zip(*unlabelled_pictures(count, size=size), strict=True)
+def toy_pictures(count: int, size: int, first: int = 0) -> Pictures:
+    """``count`` of the toy world's unlabelled pictures, from the ``first`` on."""
+    images, captions = zip(*unlabelled_pictures(count, size=size, first=first), strict=True)
     return Pictures(np.stack(images), list(captions))
 
 
@@ -149,7 +150,8 @@ def train_base(options: BaseOptions, output: Path, *, licence: str) -> None:
 
     Args:
         options: see :class:`BaseOptions`.
-        output: the folder; states stay in ``output/vae`` and ``output/base`` beside the model in ``output/model``.
+        output: the folder; states stay in ``output/vae``, ``output/decoder`` and ``output/base`` beside the model in ``output/model``,
+            whose ``samples.png`` shows what is painted for captions of toy pictures that were not trained on, or of the dataset's first.
         licence: goes into the model card.
 
     Raises:
@@ -177,6 +179,8 @@ def train_base(options: BaseOptions, output: Path, *, licence: str) -> None:
     if not start_processes().is_main_process:
         return
     save_options(output, options)
+    shown = toy_pictures(SHOWN, options.height, options.toy) if options.toy else Pictures(pictures.images[:SHOWN], pictures.captions[:SHOWN])
+    write_samples(pipeline, shown.images, shown.captions, output / "model" / "samples.png")
     pipeline.to(dtype=torch.float16).save_pretrained(output / "model", safe_serialization=True)
     write_json(output / "model" / "base.json", {"height": options.height, "width": options.width, "licence": licence,
                "vae": vae_facts, "base": base_facts, "options": asdict(options)})
