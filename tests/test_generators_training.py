@@ -72,7 +72,7 @@ def test_a_state_holds_what_is_trained_and_nothing_else(tmp_path):
     assert sum(path.stat().st_size for path in newest.iterdir()) < 4000  # the frozen weight alone has 4,000 bytes
 
 
-@pytest.mark.parametrize("changes", [{}, {"schedule": "cosine", "warmup_steps": 2}, {"ema_decay": 0.0}, {"gradient_accumulation": 2},
+@pytest.mark.parametrize("changes", [{}, {"schedule": "cosine", "warmup_steps": 2}, {"decay_steps": 3}, {"ema_decay": 0.0}, {"gradient_accumulation": 2},
                                      {"ema_device": "cpu", "ema_every": 2}, {"mixed_precision": "bf16"}])
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, changes):
     options = replace(OPTIONS, **changes)
@@ -85,6 +85,22 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, changes):
     with pytest.raises(RuntimeError, match="killed"):
         train(line, Rows(die), options, tmp_path / "killed")
     assert torch.equal(fitted(tmp_path / "killed", options), whole)
+
+
+def test_a_run_that_has_not_begun_to_decay_goes_on_as_a_longer_one(tmp_path):
+    long = replace(OPTIONS, steps=10, decay_steps=4)
+    fitted(tmp_path / "grown")  # six steps, constant to the end
+    assert torch.equal(fitted(tmp_path / "grown", long), fitted(tmp_path / "whole", long))
+    rates = [json.loads(line)["learning_rate"] for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert rates[5] == 0.05 and rates[-1] == 0 and rates[5:] == sorted(rates[5:], reverse=True)
+    with pytest.raises(SegGenError, match="other options: steps: 10 then, 14 now"):  # its last steps were small ones
+        fitted(tmp_path / "grown", replace(long, steps=14))
+
+
+@pytest.mark.parametrize("changes", [{"schedule": "cosine"}, {"warmup_steps": 4}])
+def test_a_decay_needs_room_on_a_constant_schedule(changes):
+    with pytest.raises(SegGenError, match="decay_steps do not go"):
+        replace(OPTIONS, decay_steps=3, **changes)
 
 
 def test_a_stop_leaves_a_state_of_that_step(tmp_path):

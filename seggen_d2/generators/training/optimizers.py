@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from diffusers.optimization import get_scheduler
 from torch import nn
+from transformers.optimization import get_wsd_schedule
 
 from seggen_d2.foundation.errors import SegGenError
 
@@ -36,8 +37,14 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter], *, learning_ra
     return AdamW8bit(parameters, learning_rate, weight_decay=weight_decay)
 
 
-def make_schedule(name: str, optimizer: torch.optim.Optimizer, *, warmup_steps: int, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate over the optimizer's steps: a linear warm-up, then ``constant`` or ``cosine`` to zero."""
+def make_schedule(name: str, optimizer: torch.optim.Optimizer, *, warmup_steps: int, steps: int,
+                  decay_steps: int = 0) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate over the optimizer's steps: a linear warm-up, then ``constant`` or ``cosine`` to zero.
+
+    ``constant`` may fall to zero over its last ``decay_steps``, as a straight line (Hu et al. 2024, section 4.2).
+    """
+    if decay_steps:
+        return get_wsd_schedule(optimizer, warmup_steps, decay_steps, num_training_steps=steps, decay_type="linear")
     return get_scheduler(SCHEDULES[name], optimizer, num_warmup_steps=warmup_steps, num_training_steps=steps)
 
 

@@ -68,6 +68,7 @@ class TrainingOptions:
         optimizer: ``adamw``, or ``adamw8bit``, which needs bitsandbytes.
         warmup_steps: linear warm-up.
         schedule: ``constant`` or ``cosine`` (to zero at the last step).
+        decay_steps: of ``constant``: its last steps fall to zero. Until they begin, a longer or shorter run may go on from the same states.
         weight_decay: of AdamW, times the rate at each step.
         max_grad_norm: longer gradients, all weights' together, are shortened to it; a large number shortens none.
         gradient_accumulation: batches an optimizer step.
@@ -88,6 +89,7 @@ class TrainingOptions:
     optimizer: str = "adamw"
     warmup_steps: int = 0
     schedule: str = "constant"
+    decay_steps: int = 0
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     gradient_accumulation: int = 1
@@ -111,7 +113,11 @@ class TrainingOptions:
         check_range("ema_decay", self.ema_decay, 0, 1)
         for name in ("steps", "batch", "gradient_accumulation", "ema_every", "checkpoint_every", "keep", "log_every"):
             check_range(name, getattr(self, name), 1, 10**9)
-        for name, low, high in (("learning_rate", 0, 10), ("warmup_steps", 0, 10**9), ("weight_decay", 0, 10), ("max_grad_norm", 1e-6, 1e9)):
+        if self.decay_steps and (self.schedule != "constant" or self.decay_steps + self.warmup_steps > self.steps):
+            raise SegGenError("decay_steps do not go with the other options", expected="schedule: constant, and no more steps than warmup_steps leave",
+                              found=f"schedule: {self.schedule}, steps: {self.steps}, warmup_steps: {self.warmup_steps}, decay_steps: {self.decay_steps}")
+        for name, low, high in (("learning_rate", 0, 10), ("warmup_steps", 0, 10**9), ("decay_steps", 0, 10**9),
+                                ("weight_decay", 0, 10), ("max_grad_norm", 1e-6, 1e9)):
             check_range(name, getattr(self, name), low, high)
 
 

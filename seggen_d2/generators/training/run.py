@@ -39,7 +39,8 @@ class Run:
         self.trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
         self.moments = make_optimizer(options.optimizer, self.trained.values(), learning_rate=options.learning_rate, weight_decay=options.weight_decay)
         # the schedule is stepped here, once an optimizer step, so it is not given to accelerate, which counts processes
-        self.schedule = make_schedule(options.schedule, self.moments, warmup_steps=options.warmup_steps, steps=options.steps)
+        self.schedule = make_schedule(options.schedule, self.moments, warmup_steps=options.warmup_steps, steps=options.steps,
+                                      decay_steps=options.decay_steps)
         self.model, self.optimizer = self.accelerator.prepare(self.module, self.moments)
         self.average = Average(self.trained, options.ema_decay, every=options.ema_every, device=options.ema_device) if options.ema_decay else None
         self.states, self.best = States(output / "state", options.keep), States(output / "best", 1)
@@ -150,7 +151,7 @@ class Run:
         if newest is None:
             return 0
         progress = read_progress(newest)
-        self._check_options(progress["options"], newest)
+        self._check_options(progress["options"], progress["step"], newest)
         if progress["step"] > self.options.steps:
             raise SegGenError(f"{newest} is past the last step", expected=f"at most {self.options.steps} steps", found=str(progress["step"]),
                               remedy="give more steps, or remove the newer states")
@@ -171,8 +172,9 @@ class Run:
             for _ in range(step):
                 self.schedule.step()
 
-    def _check_options(self, before: dict[str, Any], state: Path) -> None:
-        free = FREE | ({"steps"} if self.options.schedule == "constant" else set())
+    def _check_options(self, before: dict[str, Any], step: int, state: Path) -> None:
+        stable = self.options.schedule == "constant" and step <= before.get("steps", step) - before.get("decay_steps", 0)
+        free = FREE | ({"steps", "decay_steps"} if stable else set())
         changed = {key: (before.get(key), now) for key, now in self.facts.items() if key not in free and before.get(key) != now}
         if changed:
             rows = "; ".join(f"{key}: {a} then, {b} now" for key, (a, b) in changed.items())
