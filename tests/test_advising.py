@@ -277,7 +277,7 @@ def test_advice_is_checked_against_a_table(tmp_path):
             check(tmp_path / "advice.json", tmp_path / "table.json", row)
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 def test_four_banks_whose_answer_is_known(tmp_path):
     """A good bank helps; of labels that are shuffled, and of two classes exchanged, it is told. Some minutes on a core."""
     from seggen_d2.bank import import_bank
