@@ -131,7 +131,7 @@ def _masksyn_walk(pair: Pair, drawing: Drawing) -> Markup:
         "MaskSyn",
         "new masks, and images for them",
         [
-            tag("figure", tag("blockquote", made.caption), tag("figcaption", "caption of a real image")),
+            tag("figure", tag("blockquote", made.caption), tag("figcaption", "caption of a real image, or an edit of it")),
             "Text2Mask",
             color_map(made.mask, drawing.codec, "colour map"),
             "decode",
