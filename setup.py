@@ -36,7 +36,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["seggen_d2", "seggen_d2.*"]),
     include_package_data=True,
-    package_data={"seggen_d2": ["**/*.json", "**/*.safetensors", "**/*.html", "**/*.css", "**/*.js", "**/*.yaml", "**/*.md", "**/*.txt"]},
+    package_data={"seggen_d2": ["**/*.json", "**/*.safetensors", "**/*.html", "**/*.png", "**/*.css", "**/*.js", "**/*.yaml", "**/*.md", "**/*.txt"]},
     install_requires=BARE,
     extras_require={
         "generate": GENERATE,
