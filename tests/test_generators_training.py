@@ -97,6 +97,16 @@ def test_a_run_that_has_not_begun_to_decay_goes_on_as_a_longer_one(tmp_path):
         fitted(tmp_path / "grown", replace(long, steps=14))
 
 
+def test_a_state_from_before_an_option_was_there_goes_on(tmp_path):
+    cosine = replace(OPTIONS, schedule="cosine")
+    whole = fitted(tmp_path, cosine)
+    file = States(tmp_path / "state", 2).newest() / "progress.json"
+    progress = json.loads(file.read_text())
+    del progress["options"]["decay_steps"]
+    file.write_text(json.dumps(progress))
+    assert torch.equal(fitted(tmp_path, cosine), whole)
+
+
 @pytest.mark.parametrize("changes", [{"schedule": "cosine"}, {"warmup_steps": 4}])
 def test_a_decay_needs_room_on_a_constant_schedule(changes):
     with pytest.raises(SegGenError, match="decay_steps do not go"):

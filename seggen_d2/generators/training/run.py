@@ -7,7 +7,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from .options import Examples, Objective, TrainingOptions, Validation
 from .states import States, read_part, read_progress
 
 log = logging.getLogger(__name__)
+DEFAULTS = {each.name: each.default for each in fields(TrainingOptions) if each.default is not MISSING}  # of options that came after a state was made
 FREE = {"checkpoint_every", "keep", "log_every", "tracker", "ema_device"}  # options that a resumed run may change
 
 
@@ -173,6 +174,7 @@ class Run:
                 self.schedule.step()
 
     def _check_options(self, before: dict[str, Any], step: int, state: Path) -> None:
+        before = {**DEFAULTS, **before}
         stable = self.options.schedule == "constant" and step <= before.get("steps", step) - before.get("decay_steps", 0)
         free = FREE | ({"steps", "decay_steps"} if stable else set())
         changed = {key: (before.get(key), now) for key, now in self.facts.items() if key not in free and before.get(key) != now}
