@@ -11,7 +11,7 @@ import pytest
 from seggen_d2.captions import Edits, Prompts, read_captions, read_edits, read_prompts_of, write_captions
 from seggen_d2.captions.attributes import Attributes, Slots
 from seggen_d2.captions.coverage import variety
-from seggen_d2.captions.edits import EditOptions, Editor, repeat_factors
+from seggen_d2.captions.edits import EditOptions, Editor, rare_weights
 from seggen_d2.captions.redraw import Redraw
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import Categories
@@ -159,7 +159,7 @@ def test_bad_edits_are_refused(tmp_path, columns, message):
 
 def test_images_of_rare_categories_weigh_more_and_have_more_edits(tmp_path):
     captions = {str(i): ("a red car and a bus" if i == 0 else "a red car",) for i in range(16)}
-    assert repeat_factors(captions, STREET, 0.25) == {"0": 2.0} and repeat_factors(captions, STREET, 0.0) == {}
+    assert rare_weights(captions, STREET, 0.25) == {"0": 2.0} and rare_weights(captions, STREET, 0.0) == {}
     write_captions(tmp_path / "u.parquet", {str(i): f"a {word} car" for i, word in enumerate(("tan", "red", "blue", "black", "white", "grey", "green"))})
     options = EditOptions(str(tmp_path / "u.parquet"), redraws=3, least=1, rare_below=0.25)
     edits = Editor(STREET, options)(captions)

@@ -10,6 +10,7 @@ from seggen_d2.foundation.errors import SegGenError, check_range
 from seggen_d2.foundation.seeds import fingerprint_of_files
 from seggen_d2.segmentation import Categories
 from seggen_d2.segmentation.naming import Naming
+from seggen_d2.segmentation.rarity import repeat_factors
 from seggen_d2.sources.caption_table import Edits, read_captions
 
 from .attributes import Attributes, Slots
@@ -69,7 +70,7 @@ class Editor:
         """Of ``{image_id: captions that describe it}``; None where nothing is asked for."""
         if not self.redraw and not self.options.rare_below:
             return None
-        weights = repeat_factors(captions, self.categories, self.options.rare_below)
+        weights = rare_weights(captions, self.categories, self.options.rare_below)
         return Edits(self._texts(captions, weights) if self.redraw else {}, weights, self.options.facts())
 
     def _texts(self, captions: Captions, weights: Mapping[str, float]) -> dict[str, tuple[tuple[str, int], ...]]:
@@ -89,17 +90,12 @@ def _redraw(categories: Categories, options: EditOptions) -> Redraw:
     return Redraw(attributes, slots, options.seed)
 
 
-def repeat_factors(captions: Captions, categories: Categories, rare_below: float) -> dict[str, float]:
-    """Weights of images with rare categories: the greatest ``sqrt(rare_below / f)`` over the categories that their captions name.
-
-    f is the share of the images whose captions name the category. These are the repeat factors of Gupta et al., LVIS (CVPR
-    2019), section 5.2, of captions instead of annotations.
+def rare_weights(captions: Captions, categories: Categories, rare_below: float) -> dict[str, float]:
+    """Weights of images with rare categories: their repeat factors, of what captions name instead of annotations.
 
     Returns:
         ``{image_id: weight}`` of those whose weight is above 1.
     """
     naming = Naming(categories)
     named = {image_id: {place for caption in given for place in naming.named(caption)} for image_id, given in captions.items()}
-    share = [sum(place in places for places in named.values()) / max(1, len(named)) for place in range(len(categories))]
-    factors = {image_id: max((math.sqrt(rare_below / share[place]) for place in places), default=1.0) for image_id, places in named.items()}
-    return {image_id: factor for image_id, factor in factors.items() if factor > 1}
+    return {image_id: factor for image_id, factor in repeat_factors(named, rare_below).items() if factor > 1}

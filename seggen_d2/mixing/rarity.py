@@ -1,12 +1,11 @@
 """p_aug by class rarity: images that hold rare classes give way to their variants more often than others.
 
 The frequency of a class is the share of the training images that hold it, and an image counts by its rarest class:
-``r = max over its classes of frequency ** -0.5``, the repeat factor of Gupta et al., arXiv 1908.03195, without its threshold.
+``r``, its repeat factor (:mod:`seggen_d2.segmentation.rarity`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from seggen_d2.bank.paths import open_member
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.segmentation import read_label_map
+from seggen_d2.segmentation.rarity import repeat_factors
 
 PARTS = {"panoptic": "segments_info", "instance": "annotations"}  # a record's key of what names categories
 
@@ -38,11 +38,7 @@ class Rarity:
     def __init__(self, classes: Mapping[str, Collection[int]]):
         if not classes:
             raise SegGenError("p_aug by rarity has no training images to count", expected="1 or more", found="0")
-        images_with = Counter(category for held in classes.values() for category in {*held})
-        rarest = {
-            name: max(((len(classes) / images_with[one]) ** 0.5 for one in held), default=1.0)
-            for name, held in classes.items()
-        }
+        rarest = repeat_factors(classes)
         least = min(rarest.values())
         self.factors = {name: factor / least for name, factor in rarest.items()}
         values = np.array([*self.factors.values()])
