@@ -83,6 +83,20 @@ def test_replicas_take_captions_and_views_in_turn():
     assert [spec.view for spec in specs] == [UPPER, LOWER, UPPER, LOWER]
 
 
+def test_a_second_bank_begins_where_the_first_ones_captions_end():
+    real = sources("a", captions=("one", "two", "three"), views=(UPPER, LOWER))
+    specs = [Plan("masksyn", real, 2, 0, 8, 2, first_caption=2).sample(i) for i in range(2)]
+    assert [spec.caption for spec in specs] == ["three", "one"]
+    assert [spec.view for spec in specs] == [UPPER, LOWER]
+
+
+def test_the_first_caption_is_told_only_where_it_is_another():
+    assert "first_caption" not in SynthesisOptions("d", "c").facts("masksyn")
+    assert SynthesisOptions("d", "c", first_caption=8).facts("masksyn")["first_caption"] == 8
+    with pytest.raises(SegGenError, match="first_caption"):
+        SynthesisOptions("d", "c", first_caption=-1)
+
+
 def test_a_plan_of_a_million_samples_is_no_list():
     """ADE20K as in the paper; the sources themselves are what a dataset's records cost anyway."""
     real = sources(*(f"ADE_train_{i:08d}" for i in range(20_210)))

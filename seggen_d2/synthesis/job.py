@@ -68,7 +68,8 @@ class Job:
                    for source_id, record in self.records.items()]
         sources.sort(key=lambda source: source.views[0].out)
         weights = self._weights(sources, [prompts[str(self.records[source.source_id]["image_id"])].weight for source in sources])
-        return Plan(self.strategy, sources, options.replicas, options.seed, options.shard_size, options.batch, options.samples, weights)
+        return Plan(self.strategy, sources, options.replicas, options.seed, options.shard_size, options.batch, options.samples, weights,
+                    options.first_caption)
 
     def _weights(self, sources: Sequence[PlannedSource], of_captions: Sequence[float]) -> tuple[float, ...]:
         """Each source's: the file's, times its captions' where samples are made from captions alone; none where all are alike."""

@@ -35,6 +35,8 @@ class SynthesisOptions:
         samples: the budget, samples in all, in place of ``replicas``; files may give each strategy its own. 0 is none.
         weights: a file of a weight for each real image (``tools/weigh_sources.py``): the budget goes to images by their
             weights, the weightiest first. Without it, all images are treated alike.
+        first_caption: which of a real image's captions, counted from 0, its first sample has; the next ones go on from there.
+            A second bank that begins where the first one's captions end repeats none of them.
         seed: changes every sample.
         batch: samples that the networks see at once.
         shard_size: samples a shard; what a killed worker has to make again is at most one shard.
@@ -58,6 +60,7 @@ class SynthesisOptions:
     replicas: int = 10
     samples: int = 0
     weights: str = ""
+    first_caption: int = 0
     seed: int = 0
     batch: int = 16
     shard_size: int = 64
@@ -75,11 +78,13 @@ class SynthesisOptions:
         check_choice("long_captions", self.long_captions, ("error", "cut"))
         check_range("jpeg_quality", self.jpeg_quality, 1, 100)
         check_range("threads", self.threads, 1, 1024)
+        check_range("first_caption", self.first_caption, 0, 10**6)
 
     def facts(self, strategy: str) -> dict[str, Any]:
         """What of it decides a bank's samples: no paths, no device, nothing that ``strategy`` does not use."""
         unused = APART if strategy == "masksyn" else APART + MASKSYN_ALONE
         unused += ("replicas",) if self.samples else ("samples",)
+        unused += () if self.first_caption else ("first_caption",)
         facts = {key: value for key, value in asdict(self).items() if key not in unused}
         for network in {"masks", "images"} & set(facts):
             del facts[network]["distilled"]  # told among the generators, by fingerprint and licence

@@ -64,7 +64,7 @@ class Plan:
 
     Replicas come in rounds over all sources, so that a bank that was stopped early still covers every source. With
     weights, sources have as many samples as their weights ask for, the weightiest first (:mod:`.order`). Replica
-    r takes its source's caption r and view r, from the first again after the last.
+    r takes its source's view r and caption ``first_caption + r``, from the first again after the last.
 
     Args:
         strategy: of :data:`STRATEGIES`.
@@ -75,6 +75,7 @@ class Plan:
         batch: samples that the networks see at once, all of one size; a batch never spans shards.
         samples: exactly so many in all; 0 is ``replicas`` a source.
         weights: of each source, 0 or more; none treats all alike.
+        first_caption: of each source, that replica 0 takes, from 0.
     """
 
     strategy: str
@@ -85,6 +86,7 @@ class Plan:
     batch: int
     samples: int = 0
     weights: Sequence[float] = ()
+    first_caption: int = 0
 
     def __post_init__(self) -> None:
         check_choice("strategy", self.strategy, STRATEGIES)
@@ -106,7 +108,8 @@ class Plan:
         replica, place = self._order(i) if self._order else divmod(i, len(self.sources))
         source = self.sources[place]
         seed = derive_seed(self.bank_seed, source.source_id, self.strategy, replica)
-        caption, view = (choices[replica % len(choices)] for choices in (source.captions, source.views))
+        caption = source.captions[(self.first_caption + replica) % len(source.captions)]
+        view = source.views[replica % len(source.views)]
         return SampleSpec(f"{self.strategy}-{i:09d}", source.source_id, self.strategy, seed, caption, view)
 
     @property
