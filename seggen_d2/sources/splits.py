@@ -1,4 +1,4 @@
-"""Which images train and which validate: by lists, or by a share that follows from their names alone."""
+"""Which images train and which validate: by lists, by a share that follows from their names alone, or a few spread evenly."""
 
 from __future__ import annotations
 
@@ -54,6 +54,16 @@ def split_ids(ids: Sequence[str], val_share: float, group_pattern: str = "") -> 
     validated = set(ranked[: min(max(count, 1), len(ranked) - 1)])
     sides = {image_id: group in validated for image_id, group in zip(ids, groups, strict=True)}
     return [i for i in ids if not sides[i]], [i for i in ids if sides[i]]
+
+
+def spread_ids(ids: Sequence[str], count: int) -> list[str]:
+    """``count`` of ``ids``, spread evenly over their order: the middles of as many equal parts.
+
+    Raises:
+        SegGenError: the count is not of 1 to as many as there are.
+    """
+    check_range("count", count, 1, len(ids))
+    return [ids[(2 * part + 1) * len(ids) // (2 * count)] for part in range(count)]
 
 
 def group_of(image_id: str, pattern: str) -> str:
