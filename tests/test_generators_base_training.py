@@ -11,8 +11,9 @@ from PIL import Image
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.generators.bases import base_licence, load_base
 from seggen_d2.generators.tiny_base import TinyBaseShape
-from seggen_d2.generators.training.base import BaseOptions, train_base
+from seggen_d2.generators.training.base import BaseOptions, dataset_pictures, train_base
 from seggen_d2.generators.training.loop import TrainingOptions
+from seggen_d2.sources.caption_table import read_captions, write_captions
 
 SHAPE = TinyBaseShape(vae_channels=(8, 16), unet_channels=(32, 32), text_width=16, text_layers=1, vocabulary=560)
 STEPS = TrainingOptions(steps=2, batch=2, learning_rate=1e-3, checkpoint_every=2, ema_decay=0.9, log_every=1)
@@ -32,6 +33,22 @@ def test_a_base_of_a_datasets_pictures_opens_as_a_base(toy_folder, tmp_path):
 def test_a_base_has_one_source_of_pictures(tmp_path):
     with pytest.raises(SegGenError, match="name one source of pictures"):
         train_base(OPTIONS, tmp_path, licence="x")
+
+
+def test_unlabelled_pictures_have_one_caption_for_all(toy_folder, tmp_path):
+    """Those that the table lacks; their own words, made from labels, have no part in it."""
+    dataset, table = str(toy_folder / "dataset.yaml"), toy_folder / "captions.parquet"
+    own = read_captions(table)
+    first, *others = own
+    write_captions(tmp_path / "few.parquet", {first: own[first]})
+    found, whole = (dataset_pictures(dataset, str(file), 16, 16, "a scene") for file in (tmp_path / "few.parquet", table))
+    assert found.captions == [own[first][0]] + ["a scene"] * len(others) and whole.captions == [given[0] for given in own.values()]
+    assert (found.images == whole.images).all()
+    with pytest.raises(SegGenError, match=f"lack {len(others)} images"):
+        dataset_pictures(dataset, str(tmp_path / "few.parquet"), 16, 16)
+    write_captions(tmp_path / "strange.parquet", {"another": "a street"})
+    with pytest.raises(SegGenError, match="are of other images than(.|\n)*such as " + first):
+        dataset_pictures(dataset, str(tmp_path / "strange.parquet"), 16, 16, "a scene")
 
 
 def test_a_decoder_that_bears_noise_leaves_the_latents_as_they_were(toy_folder, tmp_path):

@@ -95,6 +95,16 @@ def test_shipped_recipes_name_tools_and_configs_that_are_there(name, monkeypatch
     assert stages[-1].name == "report" and {"captions", "mask2img", "text2mask", "bank-imgsyn"} <= {each.name for each in stages}
 
 
+def test_of_unlabelled_camvid_photos_the_base_alone_sees_pictures(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    stages = {each.name: " ".join(each.command) for each in load_recipe("camvid", Path("out"), {"labelled": 40})}
+    assert "--labelled 40 " in stages["labelled"] and "--labelled 367 " in " ".join(load_recipe("camvid", Path("out"), {})[0].command)
+    assert [name for name, command in stages.items() if "datasets/camvid_train.yaml" in command] == ["labelled", "base"]
+    labelled = [name for name, command in stages.items() if "out/labelled/dataset.yaml" in command]
+    assert labelled == [name for name in stages if name not in ("labelled", "base")]
+    assert "captions out/captions/captions.parquet unlabelled_caption a street" in stages["base"]
+
+
 def test_editing_a_config_or_its_base_makes_another_stage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()

@@ -17,7 +17,8 @@ from seggen_d2.foundation.errors import SegGenError, check_choice, check_range
 from seggen_d2.foundation.files import write_json
 from seggen_d2.foundation.options import save_options
 from seggen_d2.foundation.seeds import derive_seed
-from seggen_d2.sources import load_dataset, read_image
+from seggen_d2.sources import Source, load_dataset, read_image
+from seggen_d2.sources.caption_table import read_captions
 from seggen_d2.sources.toy_unlabelled import unlabelled_pictures
 
 from ..examples.labelled import encode_pictures
@@ -40,6 +41,7 @@ class BaseOptions:
         toy: that many toy pictures are drawn (0: use ``dataset``).
         dataset: a dataset YAML whose images (never masks) are used, with ``captions``.
         captions: their captions, a Parquet table.
+        unlabelled_caption: of the images that ``captions`` lacks, one for all of them; "": it must have all.
         shape: sizes of the networks.
         vae, base: how the VAE, and then UNet and text encoders, are trained.
         decoder: how the VAE's decoder is trained on, by latents with noise, so that a UNet's small errors do not show; none: not at all.
@@ -56,6 +58,7 @@ class BaseOptions:
     toy: int = 0
     dataset: str = ""
     captions: str = ""
+    unlabelled_caption: str = ""
     shape: TinyBaseShape = field(default_factory=TinyBaseShape)
     caption_dropout: float = 0.1
     drawings: float = 0.25
@@ -87,12 +90,31 @@ def toy_pictures(count: int, size: int, first: int = 0) -> Pictures:
     return Pictures(np.stack(images), list(captions))
 
 
-def dataset_pictures(dataset: str, captions: str, height: int, width: int) -> Pictures:
-    """The images of a dataset, resized to one size; its masks are not opened."""
+def dataset_pictures(dataset: str, captions: str, height: int, width: int, unlabelled_caption: str = "") -> Pictures:
+    """The images of a dataset, resized to one size; its masks are not opened.
+
+    Args:
+        unlabelled_caption: of the images that the table ``captions`` lacks; "": it must have all.
+
+    Raises:
+        SegGenError: images lack captions, or no image has one of its own.
+    """
     source = load_dataset(dataset)
-    records, texts = source.records(), read_captions_of(source, captions, dataset)
+    records = source.records()
+    texts = _some_captions(source, captions, dataset) if unlabelled_caption else read_captions_of(source, captions, dataset)
     images = [resize_image(read_image(r["file_name"]), height, width) for r in tqdm(records, desc="pictures", unit="image")]
-    return Pictures(np.stack(images), [texts[str(r["image_id"])][0] for r in records])
+    return Pictures(np.stack(images), [texts.get(str(r["image_id"]), (unlabelled_caption,))[0] for r in records])
+
+
+def _some_captions(source: Source, captions: str, where: str) -> dict[str, tuple[str, ...]]:
+    """Those of the images that the table has; a table of other images would leave one caption for all."""
+    names, table = [str(record["image_id"]) for record in source.records()], read_captions(captions)
+    found = {name: table[name] for name in names if name in table}
+    if not found:
+        raise SegGenError(f"captions {captions} are of other images than {where}", expected=f"some of its {len(names)} images, such as {names[0]}",
+                          found=", ".join([*table][:5]) or "an empty table", remedy="make them of the labelled ones among its images")
+    log.info("%d of %d pictures have a caption of their own, the others one for all", len(found), len(names))
+    return found
 
 
 class VaePictures(Shuffled):
@@ -161,7 +183,7 @@ def train_base(options: BaseOptions, output: Path, *, licence: str) -> None:
         raise SegGenError("name one source of pictures", expected="toy: COUNT, or dataset: FILE with captions: FILE",
                           found=f"toy: {options.toy}, dataset: {options.dataset!r}")
     pictures = (toy_pictures(options.toy, options.height) if options.toy
-                else dataset_pictures(options.dataset, options.captions, options.height, options.width))
+                else dataset_pictures(options.dataset, options.captions, options.height, options.width, options.unlabelled_caption))
     pipeline = build_tiny_base(pictures.captions, options.shape, sample_side=options.height, seed=options.base.seed)
     check_captions({str(i): text for i, text in enumerate(pictures.captions)}, pipeline,
                    cut=options.long_captions == "cut", where=options.captions or "the toy world")
