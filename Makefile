@@ -39,7 +39,7 @@ test-detectron2:
 lint: $(READY)
 	$(VENV)/bin/ruff check seggen_d2 tools datasets tests
 
-# The tiny base that ships in seggen_d2/generators/toy_base: made anew, seeded, resumable; some 80 minutes on one core.
+# The tiny base that ships in seggen_d2/generators/toy_base: made anew, seeded, resumable; two and a half hours on one core.
 toy-base: $(READY)
 	OMP_NUM_THREADS=1 $(RUN) tools/train_base.py --config-file configs/toy/base.yaml --output output/toy-base --licence Apache-2.0
 
