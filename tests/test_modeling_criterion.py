@@ -62,8 +62,9 @@ def test_perfect_predictions_are_matched_and_cost_little():
     masks, classes = targets()
     points = torch.rand(2, 500, 2)
     labels = criterion()._at_points(torch.cat(masks).float()[:, None], points, [2, 3])
-    pairs = match(*perfect(masks, classes), classes, points, labels, class_weight=2, mask_weight=5, dice_weight=5)
-    assert all(torch.equal(queries, Q - 1 - segments) for queries, segments in pairs)
+    predictions = [perfect(masks, classes)] * 2
+    images, queries, segments = match(predictions, classes, points, labels, class_weight=2, mask_weight=5, dice_weight=5)
+    assert images.tolist() == [[0, 0, 1, 1, 1]] * 2 and torch.equal(queries, Q - 1 - segments)
     halves = [torch.zeros(n, SIZE, SIZE, dtype=torch.bool) for n in (2, 3)]
     for half in halves:
         half[:, :, SIZE // 2 :] = True
@@ -161,3 +162,19 @@ def test_segments_are_averaged_over_processes(monkeypatch, here, elsewhere):
     for name in ("loss_mask", "loss_dice_0"):
         expected = alone[name].mean() * max(sum(here), 1) / max((sum(here) + elsewhere) / 2, 1)
         assert together[name].mean().item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_layers_are_matched_and_measured_each_by_itself():
+    masks, classes = targets()
+    predictions = layers(count=3)
+
+    def losses(some):
+        torch.manual_seed(3)  # the points of the matching are the first that are drawn
+        return criterion(importance_sample_ratio=0.0)(some, masks, classes)
+
+    together = losses(predictions)
+    for layer, suffix in enumerate(("_0", "_1", "")):
+        alone = losses([predictions[layer]])
+        assert torch.allclose(alone["loss_ce"], together[f"loss_ce{suffix}"])
+        for name in ("loss_mask", "loss_dice"):
+            assert torch.allclose(alone[name], together[f"{name}{suffix}"], rtol=0.05)  # other points

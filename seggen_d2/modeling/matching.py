@@ -7,9 +7,13 @@ Image Segmentation", arXiv 2112.01527, section 3.3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 
 def point_sample(maps: Tensor, points: Tensor) -> Tensor:
@@ -47,8 +51,7 @@ def mask_costs(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def match(
-    class_logits: Tensor,
-    mask_logits: Tensor,
+    predictions: Sequence[tuple[Tensor, Tensor]],
     class_labels: list[Tensor],
     points: Tensor,
     point_labels: Tensor,
@@ -56,24 +59,44 @@ def match(
     class_weight: float,
     mask_weight: float,
     dice_weight: float,
-) -> list[tuple[Tensor, Tensor]]:
-    """The cheapest one-to-one assignment of queries to segments, image by image.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The cheapest one-to-one assignment of queries to segments, layer by layer and image by image.
+
+    Costs go to the CPU, and pairs back, in one transfer for all layers.
 
     Args:
-        class_logits: (B, Q, K + 1); the last is "no object". mask_logits: (B, Q, h, w).
+        predictions: of each of L layers class logits (B, Q, K + 1), the last "no object", and mask logits (B, Q, h, w).
         class_labels: B tensors (N_i,) int64. points: (B, P, 2). point_labels: (B, max N, P), rows past N_i unused.
 
     Returns:
-        B pairs (queries, segments) of int64 tensors, each of length min(Q, N_i).
+        Image, query and segment of each pair, int64 (L, M) each, by images; M is the sum of min(Q, N_i).
     """
     from scipy.optimize import linear_sum_assignment
 
+    labels = pad_sequence(class_labels, batch_first=True)
+    weights = {"class_weight": class_weight, "mask_weight": mask_weight, "dice_weight": dice_weight}
+    costs = torch.stack([_costs(*layer, labels, points, point_labels, **weights) for layer in predictions])
+    costs = torch.nan_to_num(costs, 1e8, 1e8, -1e8).cpu().numpy()
+    pairs = np.empty((3, len(costs), sum(min(costs.shape[2], len(own)) for own in class_labels)), np.int64)
+    for layer, of_images in enumerate(costs):
+        found = [linear_sum_assignment(cost[:, : len(own)]) for cost, own in zip(of_images, class_labels, strict=True)]
+        pairs[0, layer] = np.repeat(np.arange(len(found)), [len(queries) for queries, _ in found])
+        pairs[1:, layer] = np.concatenate(found, axis=1)
+    return tuple(torch.from_numpy(pairs).to(points.device))
+
+
+def _costs(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    labels: Tensor,
+    points: Tensor,
+    point_labels: Tensor,
+    *,
+    class_weight: float,
+    mask_weight: float,
+    dice_weight: float,
+) -> Tensor:
+    """(B, Q, max N) costs of one layer; ``labels`` (B, max N) are padded."""
     cross_entropy, overlap = mask_costs(point_sample(mask_logits.float(), points), point_labels)
-    masks = mask_weight * cross_entropy + dice_weight * overlap
-    chances = class_logits.float().softmax(-1)
-    pairs = []
-    for image, labels in enumerate(class_labels):
-        cost = masks[image, :, : len(labels)] - class_weight * chances[image][:, labels]
-        queries, segments = linear_sum_assignment(torch.nan_to_num(cost, 1e8, 1e8, -1e8).cpu())
-        pairs.append((torch.as_tensor(queries, device=labels.device), torch.as_tensor(segments, device=labels.device)))
-    return pairs
+    chances = class_logits.float().softmax(-1).gather(2, labels[:, None].expand(-1, class_logits.shape[1], -1))
+    return mask_weight * cross_entropy + dice_weight * overlap - class_weight * chances
