@@ -119,6 +119,19 @@ def test_reasons_name_what_is_wrong():
     assert kinds(bank=Counts(10, np.array([5, 0, 100]), np.array([5, 0, 5]))) == {"absent": ("b",), "rare": ("a",)}
 
 
+def test_exchanged_classes_are_found_by_a_weak_segmenter():
+    base = probed(np.array([0.5, 0.4, 0.3]))
+    verdict, even = judge(base, {Arm(0.3): base}, NAMES, 50), Counts(10, np.array([5, 5, 5]), np.array([5, 5, 5]))
+    weak = np.array([[90, 5, 5], [20, 40, 40], [30, 20, 50]])  # b is taken for c as often as for b
+
+    def confused(seen):
+        found = reasons_of(NAMES, even, even, [facts()], Alignment(weak, seen), verdict)
+        return [reason.classes for reason in found if reason.kind == "confused"]
+
+    assert confused(weak) == confused(weak + 1) == []
+    assert confused(weak[[0, 2, 1]]) == [("b",), ("c",)]
+
+
 @pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])
 def test_labels_of_any_task_are_one_class_a_pixel_in_data_and_banks(tmp_path, task):
     file = write_toy_folder(tmp_path / "data", "train", 3, size=SIZE, task=task)

@@ -17,6 +17,7 @@ from .verdict import LOSES, Verdict
 REPEATED = 0.9  # share of different images under which samples are called repeated
 MISALIGNED = 0.75  # share of the agreement on real images under which labels are called misaligned
 CONFUSED = 25.0  # points: how much more of a class is taken for another one in the bank than in real images
+LIKER = 10.0  # points of total variation: how much more a class of the bank is seen like another real class than like its own
 RARE = 0.25  # share of a class's real share of pixels under which it is called rare in the bank
 
 
@@ -82,11 +83,32 @@ def _misaligned(alignment: Alignment) -> Iterator[Reason]:
 def _confused(names: Sequence[str], alignment: Alignment) -> Iterator[Reason]:
     real, bank = (shares(side, np.broadcast_to(side.sum(1, keepdims=True), side.shape)) for side in (alignment.real, alignment.bank))
     for place, name in enumerate(names):
-        other = int(np.argmax(np.where(np.arange(len(names)) == place, -1, np.nan_to_num(bank[place]))))
-        seen, usual = bank[place, other], real[place, other]
-        if seen > bank[place, place] and seen - usual > CONFUSED:
-            yield Reason("confused", (name,), f"{seen:.0f}% of what the bank calls {name} looks like {names[other]} to segmenters trained on real data; "
-                         f"of real {name} it is {usual:.0f}%.", f"look whether the bank's label {name} stands on {names[other]}")
+        other = _most_seen(place, real, bank)
+        if other is not None:
+            yield Reason("confused", (name,), f"{bank[place, other]:.0f}% of what the bank calls {name} looks like {names[other]} to segmenters trained on "
+                         f"real data; of real {name} it is {real[place, other]:.0f}%.", f"look whether the bank's label {name} stands on {names[other]}")
+            continue
+        other = _likest(place, real, bank)
+        if other is not None:
+            yield Reason("confused", (name,), f"To segmenters trained on real data, what the bank calls {name} looks as real {names[other]} does "
+                         f"({bank[place, place]:.0f}% {name}, {bank[place, other]:.0f}% {names[other]}), not as real {name} "
+                         f"({real[place, place]:.0f}% and {real[place, other]:.0f}%).", f"look whether the labels {name} and {names[other]} are exchanged")
+
+
+def _most_seen(place: int, real: np.ndarray, bank: np.ndarray) -> int | None:
+    """The class that the bank's ``place`` is mostly taken for, and that real pixels are far less."""
+    other = int(np.argmax(np.where(np.arange(len(bank)) == place, -1, np.nan_to_num(bank[place]))))
+    seen = bank[place, other]
+    return other if seen > bank[place, place] and seen - real[place, other] > CONFUSED else None
+
+
+def _likest(place: int, real: np.ndarray, bank: np.ndarray) -> int | None:
+    """The class whose real pixels are seen as the bank's ``place`` is, by total variation; a weak segmenter's errors are the same on both sides."""
+    apart = np.abs(real - bank[place]).sum(1) / 2
+    if np.isnan(apart[place]):
+        return None
+    other = int(np.nanargmin(apart))
+    return other if apart[place] - apart[other] > LIKER else None
 
 
 def _losing(verdict: Verdict) -> Iterator[Reason]:
