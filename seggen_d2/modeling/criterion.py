@@ -116,8 +116,10 @@ class SetCriterion(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(L, B) cross-entropy and (L, B) dice of the matched masks, at points chosen for their uncertainty.
 
-        Both are divided by ``segments``, the mean over all processes of a batch's number of segments. Args: L times
-        (B, Q, h, w) logits; (sum of N, 1, H, W) masks; image, query and place among ``masks``, (L, M) each.
+        Args:
+            mask_logits: L times (B, Q, h, w). masks: (sum of N, 1, H, W), of all images one after another.
+            pairs: image, query and place among ``masks``, (L, M) each.
+            segments: what both are divided by, the mean over all processes of a batch's number of segments.
         """
         images, queries, own = pairs
         if not images.numel():  # nothing labelled in the whole batch
