@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = OMP_WAIT_POLICY=passive $(VENV)/bin/python
 READY = $(VENV)/.ready
+TESTABLE = $(VENV)/.testable
 
 .PHONY: help setup quickstart camvid test test-detectron2 lint toy-base toy-backbone benchmark clean
 
@@ -18,8 +19,13 @@ $(READY): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "Python 3.10 to 3.13 is needed, found %d.%d: give PYTHON=/path/to/python" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt setuptools wheel torch
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[generate,train]'
 	touch $(READY)
+
+# What the tests need on top. It slows the tools' start: transformers imports what it finds, datasets and pandas too.
+$(TESTABLE): $(READY)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(TESTABLE)
 
 TASK ?= semantic
 quickstart: $(READY)
@@ -28,7 +34,7 @@ quickstart: $(READY)
 camvid: $(READY)
 	$(RUN) tools/quickstart.py --recipe camvid --output output/camvid
 
-test: $(READY)
+test: $(TESTABLE)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests
 
 # Against the real Detectron2 and Mask2Former, in an environment that has them: make test-detectron2 PYTHON=/path/to/python
@@ -36,7 +42,7 @@ test-detectron2:
 	$(PYTHON) tests/plugin/packages.py
 	PYTHONPATH=.:$$PYTHONPATH OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(PYTHON) -m pytest -q tests/plugin
 
-lint: $(READY)
+lint: $(TESTABLE)
 	$(VENV)/bin/ruff check seggen_d2 tools datasets tests
 
 # The tiny base that ships in seggen_d2/generators/toy_base: made anew, seeded, resumable; two and a half hours on one core.
