@@ -20,7 +20,8 @@ from toy_world import losses_with_and_without_swap, write_bank, write_dataset, w
 from seggen_d2.engine import command
 from seggen_d2.engine.checkpoint import last_checkpoint, load_backbone, load_network
 from seggen_d2.engine.config import load_config
-from seggen_d2.engine.from_config import build_model, experiment
+from seggen_d2.engine.from_config import experiment
+from seggen_d2.engine.model_from_config import model_of
 from seggen_d2.engine.optimizer import learning_rate_factor, parameter_groups
 from seggen_d2.engine.run import Stopped, evaluate_run, train
 from seggen_d2.evaluation import score_folder
@@ -227,8 +228,8 @@ def test_a_checkpoint_cut_short_is_passed_over(config, tmp_path):
 
 def test_a_checkpoint_of_another_model_is_refused(config, tmp_path):
     cfg = load_config(config)[0]
-    model = build_model(cfg, Categories.from_names(CATEGORIES.names))
-    other = build_model(
+    model = model_of(cfg, Categories.from_names(CATEGORIES.names))
+    other = model_of(
         load_config(config, ["MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", "7", "MODEL.MASK_FORMER.DEC_LAYERS", "3"])[0],
         Categories.from_names("ab"),
     )
@@ -247,14 +248,14 @@ def test_a_checkpoint_of_another_model_is_refused(config, tmp_path):
 
 def test_a_backbone_loads_from_its_own_folder(config, tmp_path):
     one, other = (
-        build_model(load_config(config, ["SEED", str(seed)])[0], Categories.from_names("ab")) for seed in (1, 2)
+        model_of(load_config(config, ["SEED", str(seed)])[0], Categories.from_names("ab")) for seed in (1, 2)
     )
     one.backbone.save_pretrained(tmp_path)
     load_backbone(other, str(tmp_path))
     assert same(one.backbone.state_dict(), other.backbone.state_dict())
     with pytest.raises(SegGenError, match="MODEL.BACKBONE.WEIGHTS"):
         load_backbone(
-            build_model(
+            model_of(
                 load_config(config, ["MODEL.BACKBONE.OPTIONS.embedding_size", "12"])[0], Categories.from_names("ab")
             ),
             str(tmp_path),
@@ -313,7 +314,7 @@ def test_evaluating_draws_nothing_and_keeps_the_mode(config):
 
 
 def test_parameter_groups_are_mask2formers(config):
-    model = build_model(load_config(config)[0], Categories.from_names("ab"))
+    model = model_of(load_config(config)[0], Categories.from_names("ab"))
     groups = parameter_groups(
         model, base_lr=1.0, backbone_multiplier=0.1, weight_decay=0.05, weight_decay_norm=0.0, weight_decay_embed=0.0
     )

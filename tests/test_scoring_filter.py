@@ -21,7 +21,8 @@ from toy_world import losses_with_and_without_swap, write_world
 from seggen_d2.bank import Bank, BankInfo, BankWriter, FilteredBank, Sample, open_member
 from seggen_d2.bank.mask_members import mask_members
 from seggen_d2.engine.config import load_config
-from seggen_d2.engine.from_config import build_model, experiment
+from seggen_d2.engine.from_config import experiment
+from seggen_d2.engine.model_from_config import model_of
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.modeling.checkpoint import save_network
 from seggen_d2.scoring.filter_check import CheckOptions, check_filter, with_errors
@@ -244,7 +245,7 @@ def world(tmp_path_factory) -> dict[str, str]:
     """Scenes, a bank, a config, and a segmenter without training."""
     root = tmp_path_factory.mktemp("filtered")
     config = write_world(root)
-    save_network(build_model(load_config(config)[0], Categories.from_names(TOY.names)), root / "run/model_final")
+    save_network(model_of(load_config(config)[0], Categories.from_names(TOY.names)), root / "run/model_final")
     return {"config": str(config), "bank": str(root / "bank"), "dataset": str(root / "train/dataset.yaml"), "test": str(root / "test/dataset.yaml"),
             "segmenter": str(root / "run")}
 

@@ -1,4 +1,4 @@
-"""The boundary: a config becomes plain keyword arguments here, and nothing past this module reads one."""
+"""The boundary: a config becomes plain keyword arguments here (the model's in ``model_from_config``), and nothing past it reads one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from fvcore.common.config import CfgNode
 
 from seggen_d2.bank import Bank
@@ -18,15 +17,15 @@ from seggen_d2.mapping import Augmentation, DatasetMapper, large_scale_jitter, t
 from seggen_d2.mixing import Schedule, Stage, SwapMapper, rarity_of, stages_from
 from seggen_d2.mixing.filters import through_filter, weights_column
 from seggen_d2.mixing.sampling import check_goes_with
-from seggen_d2.modeling import Mask2Former, Outputs, build_mask2former
+from seggen_d2.modeling import Mask2Former
 from seggen_d2.segmentation import Categories
 from seggen_d2.sources.dataset_file import Source
 
-from .checkpoint import load_backbone
 from .datasets import DatasetRegistry, check_no_leak, open_banks
+from .model_from_config import model_of
 from .multi_scale import MultiScale, check_semantic
 from .run import Experiment
-from .tasks import MAPPERS, TaskOfMapper, measured, with_objects
+from .tasks import MAPPERS, TaskOfMapper, with_objects
 from .trainer import SolverOptions
 
 logger = logging.getLogger(__name__)
@@ -46,8 +45,7 @@ def experiment(cfg: CfgNode, *, training: bool = True) -> Experiment:
     banks = _banks(cfg, train, tests) if training and any(stage.course.peak > 0 for stage in stages) else []
     records = _records(cfg, train) if training else []
     categories = train[0].categories
-    check_classes(cfg, categories)
-    model = build_model(cfg, categories, _outputs(cfg, categories))
+    model = model_of(cfg, categories)
     return Experiment(
         model=model,
         multi_scale=_multi_scale(cfg, model, tests),
@@ -117,22 +115,6 @@ def _swap(
     )
 
 
-def _outputs(cfg: CfgNode, categories: Categories) -> Outputs:
-    test = cfg.MODEL.MASK_FORMER.TEST
-    wanted = {"semantic": test.SEMANTIC_ON, "panoptic": test.PANOPTIC_ON, "instance": test.INSTANCE_ON}
-    given = measured(_task(cfg).task, wanted)
-    for kind in (kind for kind, on in wanted.items() if on and not given[kind]):
-        logger.info("MODEL.MASK_FORMER.TEST.%s_ON is of no effect: %s data has no truth for it", kind.upper(), _task(cfg).task)
-    return Outputs(
-        **given,
-        is_thing=tuple(item.isthing for item in categories.items),
-        resize_first=test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE,
-        object_mask_threshold=test.OBJECT_MASK_THRESHOLD,
-        overlap_threshold=test.OVERLAP_THRESHOLD,
-        top_k=cfg.TEST.DETECTIONS_PER_IMAGE,
-    )
-
-
 def _multi_scale(cfg: CfgNode, model: Mask2Former, tests: list[Source]) -> MultiScale | None:
     aug = cfg.TEST.AUG
     if not aug.ENABLED:
@@ -146,59 +128,6 @@ def bank_folders(cfg: CfgNode) -> list[str]:
     root = cfg.SEGGEN.BANK_ROOT
     banks = [str(bank) for bank in cfg.SEGGEN.BANKS]
     return [bank if is_url(bank) or Path(bank).is_dir() or not root else join(root, bank) for bank in banks]
-
-
-def check_classes(cfg: CfgNode, categories: Categories) -> None:
-    """``NUM_CLASSES`` is 0 or the dataset's.
-
-    Raises:
-        SegGenError: it is another number.
-    """
-    number = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    if number not in (0, len(categories)):
-        raise SegGenError(
-            "MODEL.SEM_SEG_HEAD.NUM_CLASSES is not the dataset's number of categories",
-            expected=f"{len(categories)} ({cfg.DATASETS.TRAIN[0]}), or 0",
-            found=str(number),
-            remedy="set it to 0, or name the dataset that the config is for",
-        )
-
-
-def build_model(cfg: CfgNode, categories: Categories, outputs: Outputs | None = None) -> Mask2Former:
-    """The configured model with random weights drawn from ``SEED`` (and the backbone's own, where they are named)."""
-    torch.manual_seed(cfg.SEED)
-    head, former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
-    model = build_mask2former(
-        len(categories),
-        backbone=cfg.MODEL.BACKBONE.NAME,
-        backbone_options=dict(cfg.MODEL.BACKBONE.OPTIONS),
-        class_names=categories.names,
-        queries=former.NUM_OBJECT_QUERIES,
-        encoder_layers=head.TRANSFORMER_ENC_LAYERS,
-        decoder_layers=former.DEC_LAYERS - 1,
-        feature_size=former.HIDDEN_DIM,
-        mask_feature_size=head.MASK_DIM,
-        heads=former.NHEADS,
-        feedforward_size=former.DIM_FEEDFORWARD,
-        encoder_feedforward_size=head.ENC_FEEDFORWARD_DIM,
-        dropout=former.DROPOUT,
-        class_weight=former.CLASS_WEIGHT,
-        mask_weight=former.MASK_WEIGHT,
-        dice_weight=former.DICE_WEIGHT,
-        no_object_weight=former.NO_OBJECT_WEIGHT,
-        points=former.TRAIN_NUM_POINTS,
-        oversample_ratio=former.OVERSAMPLE_RATIO,
-        importance_sample_ratio=former.IMPORTANCE_SAMPLE_RATIO,
-        pixel_mean=cfg.MODEL.PIXEL_MEAN,
-        pixel_std=cfg.MODEL.PIXEL_STD,
-        size_divisibility=former.SIZE_DIVISIBILITY,
-        test_size=(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST),
-        freeze_norm=cfg.MODEL.BACKBONE.FREEZE_NORM,
-        outputs=outputs,
-    )
-    if cfg.MODEL.BACKBONE.WEIGHTS:
-        load_backbone(model, cfg.MODEL.BACKBONE.WEIGHTS)
-    return model
 
 
 def stages_of(cfg: CfgNode) -> tuple[Stage, ...]:
