@@ -80,7 +80,7 @@ def test_a_source_s_samples_are_those_of_a_plan_without_weights():
 
 @pytest.mark.parametrize("weights", [(0.0,) * 7, (-1.0, *WEIGHTS[1:]), (float("nan"), *WEIGHTS[1:])])
 def test_weights_that_are_none_are_refused(weights):
-    with pytest.raises(SegGenError, match="are of no use"):
+    with pytest.raises(SegGenError, match="cannot serve as weights"):
         plan(weights=weights, samples=5).sample(0)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from seggen_d2.bank.format import UNLABELLED
 from seggen_d2.foundation.errors import SegGenError, check_choice
+from seggen_d2.foundation.weights import relative_weights
 from seggen_d2.segmentation import check_same_categories
 
 if TYPE_CHECKING:
@@ -120,21 +121,10 @@ def cumulative(weights: Sequence[float] | np.ndarray, what: str, count: int) -> 
     Raises:
         SegGenError: another number of weights, one that is negative or not finite, or none above 0.
     """
-    try:
-        values = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise SegGenError(f"{what} cannot serve as weights", expected="numbers", found=str(error)) from error
-    if values.shape != (count,):
-        raise SegGenError(f"{what} has another length", expected=f"{count} weights", found=f"shape {values.shape}")
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-    if len(bad) or not values.any():
-        raise SegGenError(
-            f"{what} cannot serve as weights",
-            expected="finite numbers of 0 or more, one at least above 0",
-            found=f"{values[bad[0]]} at position {bad[0]} ({len(bad)} such)" if len(bad) else "all 0",
-            remedy="choose another column, or mend the one that holds them",
-        )
-    sums = np.cumsum(values / values.max())
+    parts = relative_weights(weights, what, "choose another column, or mend the one that holds them")
+    if parts.shape != (count,):
+        raise SegGenError(f"{what} has another length", expected=f"{count} weights", found=f"shape {parts.shape}")
+    sums = np.cumsum(parts)
     return sums / sums[-1]
 
 

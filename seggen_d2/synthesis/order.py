@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.weights import relative_weights
 
 GRAIN = 2**20  # weights count in so many parts of the greatest: quotients then compare alike on every machine
 
@@ -35,12 +35,7 @@ def grains(weights: Sequence[float], what: str = "weights of sources") -> np.nda
     Raises:
         SegGenError: one is negative or no number, or none is above 0.
     """
-    values = np.asarray(weights, np.float64)
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-    if len(bad) or not values.any():
-        raise SegGenError(f"{what} are of no use", expected="finite numbers of 0 or more, one at least above 0",
-                          found=f"{values[bad[0]]} at place {bad[0]}" if len(bad) else "all 0", remedy="make the weights again")
-    return np.rint(values / values.max() * GRAIN).astype(np.int64)
+    return np.rint(relative_weights(weights, what, "make the weights again") * GRAIN).astype(np.int64)
 
 
 def order_by_weight(weights: Sequence[float], samples: int) -> Order:
