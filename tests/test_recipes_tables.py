@@ -60,6 +60,20 @@ def parsed(command: list[str]):
     return tool.parser().parse_intermixed_args(command[place + 1 :])
 
 
+def test_a_part_of_a_table_plans_the_wholes_own_runs_and_what_they_need_alone():
+    whole, part = planned("gain"), planned("gain", rows=("+ both", "+ ImgSyn"), models=("R50",))
+    keys = {stage.name: stage.key for stage in whole.stages}
+    assert {stage.name: stage.key for stage in part.stages}.items() < keys.items()
+    assert [row["name"] for row in part.plan["rows"]] == ["+ ImgSyn", "+ both"]
+    assert not commands(part, "label_bank") and not any(row["against"] for row in part.plan["rows"])
+    assert [(pair["row"], pair["against"]) for pair in part.plan["pairs"]] == [("+ both", "+ ImgSyn")]
+
+
+def test_all_rows_and_models_of_a_table_are_the_table():
+    protocol = load_protocol("gain")
+    assert protocol.part([row.name for row in protocol.rows], protocol.models) == protocol.part() == protocol
+
+
 @pytest.mark.parametrize("engine", ["transformers", "detectron2"])
 @pytest.mark.parametrize(("table", "world", "scale"), PLANNED)
 def test_every_training_that_a_table_plans_names_configs_and_keys_that_are_there(table, world, scale, engine):
@@ -161,8 +175,10 @@ def test_each_replication_has_its_own_labels_generators_and_banks():
 @pytest.mark.parametrize(("request_", "message"), [
     (Request("gain", "toy", seeds=2, replications=3), "--replications is out of range"),
     (Request("gain", "camvid", seeds=3, replications=3), "--replications is of no use for camvid"),
+    (Request("gain", "toy", rows=("+ Imgsyn",)), "--rows: a row of the table gain is not known"),
+    (Request("gain", "toy", models=("Swin-L",)), "--models: a model of the table gain is not known"),
 ])
-def test_replications_that_cannot_be_are_told(request_, message):
+def test_replications_and_parts_that_cannot_be_are_told(request_, message):
     with pytest.raises(SegGenError, match=message):
         plan_table(request_)
 

@@ -29,6 +29,7 @@ from seggen_d2.foundation.options import parse_overrides
 EXAMPLES = """
 examples:
   python tools/reproduce.py ablation --dataset toy --seeds 5              all rows of the toy world, hours
+  python tools/reproduce.py ablation --dataset toy --seeds 5 --models R50 --rows "Real data alone" "+ both"
   python tools/reproduce.py ade20k --dry-run                              every command of the paper's size, GPU hours, disk
   python tools/reproduce.py ade20k --dataset toy --seeds 3                the same rows, tiny
   python tools/reproduce.py ablation --dataset mine --seeds 5             datasets/mine, as datasets/prepare_folder.py made it
@@ -47,6 +48,10 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--replications", type=int, default=1, metavar="R", help="labelled sets with generators and banks of their own, under the seeds "
                        "in turn, where the dataset can draw them: the toy world (default: 1; as many as seeds tells most)")
     words.add_argument("--classes", nargs="+", default=[], metavar="CLASS", help="categories that mIoU* is over (default: all)")
+    words.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="these rows of the table alone, by their names; runs stay, and the whole "
+                       "table is the same command without this (default: all)")
+    words.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="these segmenters alone, of those that the table's rows stand for in "
+                       "turn: R50, 'R50 pre-trained' (default: all)")
     words.add_argument("--output", default="", metavar="DIR", help="folder of all artefacts (default: output/reproduce/DATASET)")
     words.add_argument("--cores", type=int, metavar="N", help="CPU cores to use, where stages take one each (default: 2, or 1 where there is but one)")
     words.add_argument("--replicates", type=int, default=1000, metavar="N", help="draws of test images and seeds for the intervals (default: 1000)")
@@ -62,7 +67,7 @@ def main() -> None:
 
     command = shlex.join(["python", "tools/reproduce.py", *sys.argv[1:]])
     made = plan_table(Request(given.table, given.dataset, given.scale, given.task, given.engine, given.seeds, tuple(given.classes), given.replications,
-                              given.output, parse_overrides(given.overrides), command=command))
+                              given.output, parse_overrides(given.overrides), command, tuple(given.rows), tuple(given.models)))
     if given.dry_run:
         print(dry_run(made))
         return

@@ -112,6 +112,21 @@ class Protocol:
         for task in (*self.tasks, *(row.task for row in self.rows if row.task), *(column.kind for column in self.columns if column.kind)):
             check_choice(f"protocol {self.name}: task", task, MAIN)
 
+    def part(self, rows: Sequence[str] = (), models: Sequence[str] = ()) -> Protocol:
+        """The protocol with these rows and models alone, none named for all; what is compared with a row left out stands by itself.
+
+        Raises:
+            SegGenError: a name is none of the protocol's.
+        """
+        for what, given, known in (("--rows: a row", rows, [row.name for row in self.rows]), ("--models: a model", models, self.models)):
+            for name in given:
+                check_choice(f"{what} of the table {self.name}", name, known)
+        kept = {row.name for row in self.rows if not rows or row.name in rows}
+        chosen = tuple(replace(row, against=row.against if row.against in kept else "", oracle=row.oracle if row.oracle in kept else "")
+                       for row in self.rows if row.name in kept)
+        return replace(self, rows=chosen, models=tuple(model for model in self.models if not models or model in models),
+                       pairs=tuple(pair for pair in self.pairs if {pair.row, pair.against} <= kept))
+
     def rows_of(self, known: Container[str]) -> tuple[Row, ...]:
         """The rows, each with its model: those of the first of :attr:`models`, then those of the others that are ``known``."""
         models = self._models(known)

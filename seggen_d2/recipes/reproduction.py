@@ -38,6 +38,7 @@ class Request:
         scale: of the world; "" is its first. task: of a protocol that has several; "" is its first.
         engine: ``auto`` is Detectron2 where it is installed.
         seeds: trainings of each row. classes: of ``mIoU*``.
+        rows, models: of the protocol, these alone; none is all.
         replications: labelled sets with generators and banks of their own, under the seeds in turn.
         output: folder of all artefacts; "" is by the dataset's name.
         values: of the world's variables.
@@ -55,6 +56,8 @@ class Request:
     output: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    rows: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def plan_table(request: Request) -> Reproduction:
     protocol = load_protocol(request.protocol)
     dataset = request.dataset or protocol.world
     world = load_world(dataset, request.scale, request.values)
-    protocol = load_protocol(world.file.tables.get(request.protocol, request.protocol))
+    protocol = load_protocol(world.file.tables.get(request.protocol, request.protocol)).part(request.rows, request.models)
     engine = check_choice("--engine", request.engine, ("auto", *ENGINES))
     engine = ("detectron2" if find_spec("detectron2") else "transformers") if engine == "auto" else engine
     is_first = world.scale == next(iter(world.file.scales))  # the others' costs are not known
