@@ -28,7 +28,8 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 TABLES = ("ablation", "ade20k", "coco", "gain", "synthetic-only", "tuning", "unseen")
 UNSEEN = {"unseen": "datasets/other/dataset.yaml"}
 PLANNED = [("gain", "toy", "small"), ("tuning", "toy", "small"), ("ade20k", "toy", "small"), ("coco", "toy", "small"), ("synthetic-only", "toy", "small"),
-           ("unseen", "toy", "small"), ("ablation", "camvid", "small"), ("gain", "camvid", "small"), ("synthetic-only", "camvid", "small"),
+           ("unseen", "toy", "small"), ("captions", "toy", "small"),
+           ("ablation", "camvid", "small"), ("gain", "camvid", "small"), ("synthetic-only", "camvid", "small"),
            ("ablation", "ade20k", "paper"), ("ade20k", "ade20k", "paper"), ("ade20k", "ade20k", "small"), ("gain", "ade20k", "paper"),
            ("ablation", "coco", "paper"), ("coco", "coco", "paper"), ("coco", "coco", "small")]
 

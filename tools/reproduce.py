@@ -10,6 +10,7 @@ tuning          the baseline's own settings, by the validation scenes
 sampling        toy: banks by fewer steps and other samplers (then tools/chart_table.py, as for bank-size)
 bank-size       toy: the gain against the size of the bank, x1 to x50
 weakest-first   toy: a budget spent first where a segmenter is weak
+captions        toy: banks by captions as they are, with attributes drawn again, with rare classes more often
 unseen          trained here, tested on another domain
 
 What is finished is never run twice, and tables of one dataset share data, generators, banks and runs: after any stop
