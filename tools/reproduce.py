@@ -7,10 +7,13 @@ synthetic-only  synthetic samples alone, against images that an annotator (a seg
 ablation        none, MaskSyn, ImgSyn, both; on the toy world it is:
 gain            the same, synthetic alone, pretraining, the annotator-based baseline and two oracles; with a pre-trained backbone, too
 tuning          the baseline's own settings, by the validation scenes
+mixing          toy: schedules of p_aug, the loss weight of synthetic samples, paired, by rarity
+filtering       toy: a bank as it is, filtered by ignoring, re-labelling and dropping
 sampling        toy: banks by fewer steps and other samplers (then tools/chart_table.py, as for bank-size)
 bank-size       toy: the gain against the size of the bank, x1 to x50
 weakest-first   toy: a budget spent first where a segmenter is weak
 captions        toy: banks by captions as they are, with attributes drawn again, with rare classes more often
+advice          toy: four banks whose worth is known, beside what tools/advise.py says of them
 unseen          trained here, tested on another domain
 
 What is finished is never run twice, and tables of one dataset share data, generators, banks and runs: after any stop
@@ -40,7 +43,7 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("table", metavar="TABLE", help="ade20k, coco, synthetic-only, ablation, gain, tuning, unseen, or a protocol's YAML file")
+    words.add_argument("table", metavar="TABLE", help="one of those above, or a protocol's YAML file")
     words.add_argument("--dataset", default="", metavar="NAME", help="toy, camvid, ade20k, coco, or a prepared dataset (default: the table's own)")
     words.add_argument("--scale", default="", metavar="SCALE", help="paper or small; toy and camvid are small (default: the dataset's first)")
     words.add_argument("--task", default="", metavar="TASK", help="semantic, panoptic or instance, for tables that have no task of their own")
