@@ -22,13 +22,13 @@ def relative_weights(weights: Sequence[float] | np.ndarray, what: str, remedy: s
     try:
         values = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise SegGenError(f"{what} cannot serve as weights", expected="numbers", found=str(error)) from error
+        raise SegGenError(f"{what} cannot serve as weights", expected="numbers", found=str(error), remedy=remedy) from error
     bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(bad) or not values.any():
         raise SegGenError(
             f"{what} cannot serve as weights",
             expected="finite numbers of 0 or more, one at least above 0",
-            found=f"{values.flat[bad[0]]} at position {bad[0]} ({len(bad)} such)" if len(bad) else "all 0",
+            found=f"{values.flat[bad[0]]} at position {bad[0]} ({len(bad)} such)" if len(bad) else "all 0" if values.size else "none",
             remedy=remedy,
         )
     return values / values.max()
