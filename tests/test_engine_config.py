@@ -113,6 +113,20 @@ def test_without_a_bank_p_aug_is_of_no_effect_and_the_log_says_so(caplog):
     assert [stage.p_aug for stage in stages_of(cfg)] == [0.6]
 
 
+@pytest.mark.parametrize("installed", [None, "a module's spec"])
+def test_tensorboard_files_need_its_package_and_nothing_else_does(installed, monkeypatch):
+    from seggen_d2.engine import from_config
+
+    monkeypatch.setattr(from_config, "find_spec", {"tensorboard": installed}.get)
+    wanted, plain = load_config(None, ["SOLVER.TENSORBOARD", "True"])[0], load_config(None)[0]
+    assert not from_config.solver_options(plain).tensorboard
+    if installed:
+        assert from_config.solver_options(wanted).tensorboard
+    else:
+        with pytest.raises(SegGenError, match="needs the package tensorboard(?s:.)*pip install tensorboard"):
+            from_config.solver_options(wanted)
+
+
 def test_keys_that_only_detectron2_reads_are_listed_where_given():
     assert load_config(None, ["SEGGEN.EMA", "0.999", "SEGGEN.MAPPER", "host"])[1] == ["SEGGEN.EMA", "SEGGEN.MAPPER"]
 
