@@ -114,17 +114,18 @@ def test_without_a_bank_p_aug_is_of_no_effect_and_the_log_says_so(caplog):
 
 
 @pytest.mark.parametrize("installed", [None, "a module's spec"])
-def test_tensorboard_files_need_its_package_and_nothing_else_does(installed, monkeypatch):
-    from seggen_d2.engine import from_config
+def test_tensorboard_files_need_its_package_and_nothing_else_does(installed, monkeypatch, tmp_path):
+    from seggen_d2.engine import trainer
+    from seggen_d2.engine.from_config import solver_options
 
-    monkeypatch.setattr(from_config, "find_spec", {"tensorboard": installed}.get)
-    wanted, plain = load_config(None, ["SOLVER.TENSORBOARD", "True"])[0], load_config(None)[0]
-    assert not from_config.solver_options(plain).tensorboard
+    monkeypatch.setattr("importlib.util.find_spec", {"tensorboard": installed}.get)
+    wanted, plain = (solver_options(load_config(None, ["SOLVER.TENSORBOARD", on])[0]) for on in ("True", "False"))
+    assert trainer.training_arguments(tmp_path, 1, plain).report_to == []
     if installed:
-        assert from_config.solver_options(wanted).tensorboard
+        assert trainer.training_arguments(tmp_path, 1, wanted).report_to == ["tensorboard"]
     else:
         with pytest.raises(SegGenError, match="needs the package tensorboard(?s:.)*pip install tensorboard"):
-            from_config.solver_options(wanted)
+            trainer.training_arguments(tmp_path, 1, wanted)
 
 
 def test_keys_that_only_detectron2_reads_are_listed_where_given():

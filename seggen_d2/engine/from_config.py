@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -152,15 +151,8 @@ def stages_of(cfg: CfgNode) -> tuple[Stage, ...]:
 
 
 def solver_options(cfg: CfgNode) -> SolverOptions:
-    """The optimisation of every stage.
-
-    Raises:
-        SegGenError: TensorBoard files are asked for, and the package that writes them is not installed.
-    """
+    """The optimisation of every stage."""
     solver = cfg.SOLVER
-    if solver.TENSORBOARD and not find_spec("tensorboard"):
-        raise SegGenError("SOLVER.TENSORBOARD: True needs the package tensorboard", expected="tensorboard, installed", found="it is not",
-                          remedy="pip install tensorboard, or leave the key out: metrics.json holds the same figures")
     return SolverOptions(
         batch_size=solver.IMS_PER_BATCH,
         accumulate=solver.ACCUMULATE,

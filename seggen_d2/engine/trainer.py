@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.errors import SegGenError, check_installed
 from seggen_d2.modeling import Mask2Former
 
 from .checkpoint import load_network, save_network
@@ -154,7 +154,13 @@ class SegmentationTrainer(Trainer):
 
 
 def training_arguments(folder: Path, iterations: int, options: SolverOptions) -> TrainingArguments:
-    """Hugging Face's arguments for one stage; the batch is shared out over processes and accumulated parts."""
+    """Hugging Face's arguments for one stage; the batch is shared out over processes and accumulated parts.
+
+    Raises:
+        SegGenError: the batch cannot be shared out, or TensorBoard files are asked for and their package is not installed.
+    """
+    if options.tensorboard:
+        check_installed("SOLVER.TENSORBOARD: True", "tensorboard", "leave the key out: metrics.json holds the same figures")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if options.batch_size % (processes * options.accumulate):
         raise SegGenError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
@@ -62,3 +63,14 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
         raise SegGenError(f"{name} is not known", expected=" | ".join(choices), found=repr(value),
                           remedy=nearest(str(value), choices))
     return value
+
+
+def check_installed(name: str, package: str, otherwise: str) -> None:
+    """``name``, a key with its value, needs ``package``.
+
+    Raises:
+        SegGenError: it is not installed; ``otherwise`` is what can be done but install it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise SegGenError(f"{name} needs the package {package}", expected=f"{package}, installed", found="it is not",
+                          remedy=f"pip install {package}, or {otherwise}")

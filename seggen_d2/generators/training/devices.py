@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 
-from seggen_d2.foundation.errors import SegGenError
+from seggen_d2.foundation.errors import SegGenError, check_installed
 from seggen_d2.foundation.processes import join_processes, memory_told
 
 from .options import TrainingOptions
@@ -41,9 +40,8 @@ def make_accelerator(options: TrainingOptions, output: Path, *, leaves_unused: b
     Raises:
         SegGenError: the tracker is not installed, the machine lacks the precision, or accelerate is set up for sharded weights.
     """
-    if options.tracker and importlib.util.find_spec(options.tracker) is None:
-        raise SegGenError(f"training.tracker: {options.tracker} needs the package {options.tracker}", expected=f"{options.tracker}, installed",
-                          found="it is not", remedy=f'pip install {options.tracker}, or set training.tracker: ""')
+    if options.tracker:
+        check_installed(f"training.tracker: {options.tracker}", options.tracker, 'set training.tracker: ""')
     start_processes()
     AcceleratorState._reset_state()  # a training before this one may have had another precision
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=leaves_unused, gradient_as_bucket_view=True)]
