@@ -70,6 +70,14 @@ def test_a_part_of_a_table_plans_the_wholes_own_runs_and_what_they_need_alone():
     assert [(pair["row"], pair["against"]) for pair in part.plan["pairs"]] == [("+ both", "+ ImgSyn")]
 
 
+def test_notes_of_rows_stand_where_the_rows_do_and_once():
+    def annotators(**words) -> list[str]:
+        return [note for note in planned("gain", **words).plan["notes"] if note.startswith("The annotator")]
+
+    assert len(annotators()) == len(annotators(rows=("Annotator-based alone",))) == 1
+    assert not annotators(rows=("Real data alone", "+ both"))
+
+
 def test_all_rows_and_models_of_a_table_are_the_table():
     protocol = load_protocol("gain")
     assert protocol.part([row.name for row in protocol.rows], protocol.models) == protocol.part() == protocol

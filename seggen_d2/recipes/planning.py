@@ -64,8 +64,8 @@ class Planner:
         """``columns``, ``rows``, ``pairs`` and ``notes`` of the plan; the stages that they need are planned with them."""
         columns = [self._column(column) for column in self.protocol.columns]
         rows = [self._row(row) for row in self.rows]
-        notes = [*self.protocol.notes, *self.world.file.notes, *self.world.file.notes_of.get(self.world.scale, ())]
-        notes += [*self._stand_ins(), *self._all_classes(), *self._things()]
+        notes = [*self.protocol.notes, *dict.fromkeys(row.note for row in self.protocol.rows if row.note)]
+        notes += [*self.world.file.notes, *self.world.file.notes_of.get(self.world.scale, ()), *self._stand_ins(), *self._all_classes(), *self._things()]
         pairs = [asdict(pair) for pair in self.protocol.pairs_of(self.world.file.models)]
         return {"columns": columns, "rows": rows, "pairs": pairs, "notes": notes}
 

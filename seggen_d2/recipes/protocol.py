@@ -47,6 +47,7 @@ class Row:
         against: the row that it is compared with; "" is none.
         oracle: the row of true scenes whose gain is what perfect generators would reach; this row's gain is told as a share of it.
         paper: the paper's figures, by column.
+        note: a sentence below every table that has the row.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Row:
     against: str = ""
     oracle: str = ""
     paper: dict = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Protocol:
         tasks: that it can be asked for; the first is taken unless another is named.
         columns, rows: of the table.
         models: rows that name no model stand once for each of these that the world has, and are called by it where they are several.
-        pairs: rows that are compared besides. notes: sentences below it.
+        pairs: rows that are compared besides. notes: sentences below it, whichever rows it has.
     """
 
     name: str
