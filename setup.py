@@ -18,7 +18,7 @@ IMAGES = ["opencv-python-headless", "psutil"]
 GENERATE = [*IMAGES, "torch>=2.4", "diffusers>=0.36", "transformers>=5.0", "accelerate>=1.0", "safetensors", "tokenizers", "peft>=0.17"]
 # torchmetrics counts FID and KID from features of any module; the usual packages for it need torchvision.
 TRAIN = [*IMAGES, "torch>=2.4", "transformers>=5.9", "accelerate>=1.0", "safetensors", "pycocotools", "scipy", "torchmetrics>=1.4"]
-# Beside a Detectron2, which brings torch, pycocotools and an opencv: what SegGenMask2Former needs on top.
+# Beside a Detectron2, which brings torch and pycocotools, and an opencv where its users have one: what SegGenMask2Former needs on top.
 PLUGIN = ["transformers>=5.9", "safetensors", "scipy"]
 RAY = ["ray[data]>=2.30"]
 # Banks on an object store; other stores than S3 need their own fsspec package (gcsfs, adlfs, ...).

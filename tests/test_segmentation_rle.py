@@ -58,8 +58,8 @@ def test_what_is_no_run_is_named(rle):
         decode_mask(rle, "annotation 7")
 
 
-@pytest.mark.parametrize(("module", "package"), [("cv2", "opencv-python-headless"), ("pycocotools", "pycocotools")])
-def test_a_package_that_is_absent_is_named(monkeypatch, module, package):
+@pytest.mark.parametrize(("module", "name", "package"), [("cv2", "opencv", "opencv-python-headless"), ("pycocotools", "pycocotools", "pycocotools")])
+def test_a_package_that_is_absent_is_named(monkeypatch, module, name, package):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SegGenError, match=f"{package} is needed(.|\n)*pip install {package}"):
+    with pytest.raises(SegGenError, match=f"{name} is needed(.|\n)*pip install {package}"):
         polygons_from_mask(np.eye(3)) if module == "cv2" else mask_from_polygons([[0, 0, 1, 1, 0, 1]], 3, 3)

@@ -4,9 +4,12 @@ The only room that imports Detectron2; without it, importing this one says what 
 ``META_ARCHITECTURE: SegGenMask2Former`` known.
 """
 
+from seggen_d2.segmentation.opencv import opencv
+
 from .requirement import require_detectron2
 
 require_detectron2()
+opencv("by the mappers of seggen_d2.plugin")
 
 from .config import add_seggen_config  # noqa: E402
 from .data.bank_dataset import BankDataset, PluginBank  # noqa: E402

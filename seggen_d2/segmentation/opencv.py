@@ -1,12 +1,15 @@
-"""opencv, which only decoding needs: opened when it is."""
+"""opencv, opened where it is needed: the bare package comes without, and a Detectron2 need not bring one."""
 
 from __future__ import annotations
 
 from seggen_d2.foundation.errors import SegGenError
 
 
-def opencv():
+def opencv(need: str = "to decode colour maps"):
     """The package.
+
+    Args:
+        need: what it is needed for, for the error.
 
     Raises:
         SegGenError: it is not installed.
@@ -14,5 +17,5 @@ def opencv():
     try:
         import cv2
     except ImportError as error:
-        raise SegGenError("opencv is needed to decode colour maps", found=str(error), remedy="pip install opencv-python-headless") from error
+        raise SegGenError(f"opencv is needed {need}", found=str(error), remedy="pip install opencv-python-headless") from error
     return cv2

@@ -8,6 +8,8 @@ import numpy as np
 
 from seggen_d2.foundation.errors import SegGenError
 
+from .opencv import opencv
+
 LEAST = 6  # coordinates of a polygon: three points
 
 
@@ -26,10 +28,7 @@ def polygons_from_mask(mask: np.ndarray) -> list[list[float]]:
     Raises:
         SegGenError: opencv is not installed.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise _missing("opencv-python-headless", error) from error
+    cv2 = opencv("to turn masks into polygons")
     rows, columns = (np.flatnonzero(np.any(mask, axis)) for axis in (1, 0))
     if not len(rows):
         return []
@@ -66,10 +65,5 @@ def mask_from_polygons(polygons: Sequence[Sequence[float]], height: int, width: 
     try:
         from pycocotools import mask as tools
     except ImportError as error:
-        raise _missing("pycocotools", error) from error
+        raise SegGenError("pycocotools is needed to turn polygons into masks", found=str(error), remedy="pip install pycocotools") from error
     return tools.decode(tools.merge(tools.frPyObjects([list(p) for p in polygons], height, width))).astype(bool)
-
-
-def _missing(package: str, error: ImportError) -> SegGenError:
-    problem = f"{package} is needed to turn masks into polygons or back"
-    return SegGenError(problem, found=str(error), remedy=f"pip install {package}")

@@ -51,6 +51,12 @@ def metrics(folder):
     return json.loads((Path(folder) / "metrics_final.json").read_text())
 
 
+def test_an_environment_without_opencv_is_told_what_it_lacks():
+    out = subprocess.run([sys.executable, "-c", "import sys; sys.modules['cv2'] = None; import seggen_d2.plugin"], capture_output=True, text=True,
+                         env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
+    assert out.returncode and "SegGenError: opencv is needed by the mappers of seggen_d2.plugin" in out.stderr and "pip install opencv" in out.stderr
+
+
 def test_two_processes_from_the_command_line(config, tmp_path):
     words = ("OUTPUT_DIR", tmp_path, "SOLVER.MAX_ITER", 2, "SOLVER.IMS_PER_BATCH", 4)
     out = call("--config-file", config, "--num-gpus", 2, *words)
