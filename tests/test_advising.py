@@ -18,7 +18,7 @@ from filter_samples import FILTER, write_filter
 from toy_world import SIZE, copied_bank, write_bank, write_dataset
 
 from seggen_d2.advising import runs
-from seggen_d2.advising.advice import advise, text
+from seggen_d2.advising.advise import advise
 from seggen_d2.advising.checking import check, check_text
 from seggen_d2.advising.controls import spoil
 from seggen_d2.advising.folds import apart, folds_of
@@ -31,6 +31,7 @@ from seggen_d2.advising.segmenter import PixelSegmenter
 from seggen_d2.advising.statistics import BankFacts, Counts
 from seggen_d2.advising.store import Store
 from seggen_d2.advising.verdict import judge
+from seggen_d2.advising.words import summary
 from seggen_d2.bank import Bank
 from seggen_d2.foundation.errors import SegGenError
 from seggen_d2.foundation.files import parse_json, read_json, write_json
@@ -195,10 +196,10 @@ def test_advice_is_written_resumed_and_shares_its_baseline(world, tmp_path, monk
     told = read_json(tmp_path / "one/advice.json")
     assert told["verdict"] in ("helps", "harms", "no difference seen") and len(told["ways"]) == 2 and set(told["classes"]) == {*CATEGORIES.names}
     page = (tmp_path / "one/advice.html").read_text()
-    assert told["verdict"] in page and "$" not in page.split("</style>")[1] and told["verdict"].split()[0] in text(first).lower()
+    assert told["verdict"] in page and "$" not in page.split("</style>")[1] and told["verdict"].split()[0] in summary(first).lower()
     trained.clear()
     again = advise([bank], data, tmp_path / "one", filters=(FILTER,), **given)
-    assert not trained and text(again) == text(first) and read_json(tmp_path / "one/advice.json") == told
+    assert not trained and summary(again) == summary(first) and read_json(tmp_path / "one/advice.json") == told
     other = tmp_path / "shuffled"
     spoil(bank, other, "shuffled")
     advise([str(other)], data, tmp_path / "two", **given)
@@ -238,7 +239,7 @@ def test_misfits_are_told(world, tmp_path):
     repeated = tmp_path / "repeated"
     spoil(bank, repeated, "repeated")
     few = advise([str(repeated)], data, tmp_path / "out", options=SHORT, p_augs=(0.5,), replicates=40)
-    assert few.folds == 1 and any("1 of 2 folds" in line for line in text(few).splitlines()) and any(reason.kind == "repeated" for reason in few.reasons)
+    assert few.folds == 1 and any("1 of 2 folds" in line for line in summary(few).splitlines()) and any(reason.kind == "repeated" for reason in few.reasons)
 
 
 @pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])

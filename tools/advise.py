@@ -58,13 +58,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     given = vars(parser().parse_args())
-    from seggen_d2.advising.advice import advise, text
+    from seggen_d2.advising.advise import advise
     from seggen_d2.advising.options import ProbeOptions
+    from seggen_d2.advising.words import summary
 
     banks, dataset, output, p_augs, filters, runs, replicates = (
         given.pop(key) for key in ("banks", "dataset", "output", "p_augs", "filters", "runs", "replicates"))
     found = advise(banks, dataset, output, options=ProbeOptions(**given), p_augs=tuple(p_augs), filters=filters, runs=runs, replicates=replicates)
-    print(text(found))
+    print(summary(found))
     print(f"\nwritten: {output}/advice.html, {output}/advice.json")
 
 

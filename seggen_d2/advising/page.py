@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from seggen_d2.evaluation import charts
 from seggen_d2.evaluation.comparison.words import signed
@@ -14,10 +13,8 @@ from seggen_d2.evaluation.tables import none, number, seed_spread
 from seggen_d2.foundation.markup import Markup, join, table, tag
 
 from . import words
+from .advice import Advice
 from .verdict import GAINS, HARMS, HELPS, LOSES, Change
-
-if TYPE_CHECKING:
-    from .advice import Advice
 
 COLORS = {HELPS: "gain", GAINS: "gain", HARMS: "loss", LOSES: "loss"}  # classes of the style
 PILLS = {HELPS: "better", GAINS: "better", HARMS: "worse", LOSES: "worse"}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from seggen_d2.evaluation.comparison.words import signed
 from seggen_d2.evaluation.tables import none, number, text_table
 
+from .advice import Advice
 from .verdict import HARMS, HELPS, LEVEL, ArmResult, Change
-
-if TYPE_CHECKING:
-    from .advice import Advice
 
 FEW = 30  # held-out images
 CAVEATS = (
