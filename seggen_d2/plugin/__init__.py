@@ -1,6 +1,6 @@
 """The Detectron2 plugin: any Detectron2 project trains with a bank.
 
-The only room that imports Detectron2; without it, importing this one says what to install. Importing it also makes
+The only room that imports Detectron2; without it, importing this one says what to install, as without opencv. Importing it also makes
 ``META_ARCHITECTURE: SegGenMask2Former`` known.
 """
 
