@@ -182,7 +182,7 @@ def train_mask_dino(folder, config, *words):
     command = [sys.executable, "-W", "ignore", str(root / "tools/train_net.py"), "--config-file", str(root / "configs" / config)]
     out = subprocess.run(
         [*command, *map(str, words), "OUTPUT_DIR", str(folder / "out")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "op"), str(root)]), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "op"), str(root), os.environ.get("PYTHONPATH", "")]), "OMP_NUM_THREADS": "1"},
         cwd=folder,
         capture_output=True,
         text=True,
